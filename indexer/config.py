@@ -1,0 +1,145 @@
+"""What did the user ask for?
+
+Settings come from parecido.toml, the environment and the command line, in rising order of precedence; they are read
+once, here, into frozen objects that are passed by hand from then on. Nothing else in the project reads the environment.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from indexer.errors import ConfigurationError
+from indexer.items import FieldType
+
+CONFIG_FILE = "parecido.toml"
+DEFAULT_STORE = Path("parecido-data")
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
+
+COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+Format = Literal["jsonl", "csv", "tsv", "parquet", "folder"]
+
+
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PassageSettings(_Frozen):
+    """How a text that does not fit the model's window becomes several passages."""
+
+    tokens: int | None = Field(default=None, ge=8)
+    """Longest passage in tokens; the model's own window where it is not given, and never more than that."""
+    overlap: int | None = Field(default=None, ge=0)
+    """Most tokens that a passage may share with the one before it; an eighth of `tokens` where it is not given."""
+
+
+class CollectionSettings(_Frozen):
+    """One collection: where its items come from, and what is made of them."""
+
+    source: Names
+    """Files, folders or globs; relative ones are taken from the folder of the configuration file."""
+    format: Format | None = None
+    """What the files are; told from their names where it is not given."""
+    id: str | None = None
+    """The field that holds the id: `id`, or `path` for a folder, where it is not given."""
+    text: Names | None = None
+    """The text fields, joined by a blank line, or one template such as "{title}\\n\\n{body}"; `text` by default."""
+    metadata: Names | None = None
+    """The fields kept as metadata; all others where it is not given."""
+    types: Mapping[str, FieldType] = Field(default_factory=dict)
+    """Declared types of metadata fields; the rest are told from the first value."""
+    model: str = DEFAULT_MODEL
+    """The packaged model's name, a sentence-transformers model by its hub name, or a folder."""
+    query_prompt: str | None = None
+    """Text put before every query; the model's own prompt where it is not given."""
+    document_prompt: str | None = None
+    """Text put before every passage; the model's own prompt where it is not given."""
+    device: str | None = None
+    """"cpu", "cuda", …; the best there is where it is not given."""
+    store_text: bool = True
+    """Whether the store keeps the texts; without them hits carry offsets only."""
+    passages: PassageSettings = PassageSettings()
+    allow_unread_deletions: bool = False
+    """Whether items may be deleted in a run in which some rows' ids could not be read."""
+
+
+class Settings(_Frozen):
+    """Everything that was configured."""
+
+    store: Path = DEFAULT_STORE
+    collections: Mapping[str, CollectionSettings] = Field(default_factory=dict)
+
+
+def load(path: Path | None, environment: Mapping[str, str], store: Path | None = None) -> Settings:
+    """The settings of parecido.toml at `path` (none where it is None), the environment and an explicit store.
+
+    Relative sources and a relative store in the file are taken from the file's folder. Raises ConfigurationError for
+    a file that cannot be read, is not TOML, or has a setting that is unknown or of the wrong type.
+    """
+    settings = Settings() if path is None else _read(path)
+    if override := store or environment.get("PARECIDO_STORE"):
+        settings = settings.model_copy(update={"store": Path(override)})
+    return settings
+
+
+def check_collection_name(name: str) -> str:
+    """The name itself; raises ConfigurationError unless it can name a collection."""
+    if not COLLECTION_NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} cannot name a collection: use 1 to 64 lower-case letters, digits, '_' and '-', "
+            "beginning with a letter or a digit.",
+            param="collection",
+        )
+    return name
+
+
+def collection_settings(values: Mapping[str, Any], where: str) -> CollectionSettings:
+    """One collection's settings from plain values; `where` names them in the error."""
+    try:
+        return CollectionSettings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, where)) from error
+
+
+def _read(path: Path) -> Settings:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"There is no {path}: write one with `parecido init`.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+    try:
+        settings = Settings.model_validate(document)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, str(path))) from error
+    base = path.resolve().parent
+    collections = {check_collection_name(n): _anchored(c, base) for n, c in settings.collections.items()}
+    return Settings(store=base / settings.store, collections=collections)
+
+
+def _anchored(collection: CollectionSettings, base: Path) -> CollectionSettings:
+    update: dict[str, Any] = {"source": tuple(str(base / s) for s in collection.source)}
+    if (base / collection.model).is_dir():
+        update["model"] = str(base / collection.model)
+    return collection.model_copy(update=update)
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    setting = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no setting {setting!r}; `parecido init` writes an example with all of them."
+    return f"{where}: {setting}: {first['msg']} (got {first['input']!r})."

@@ -1,0 +1,1 @@
+"""The HTTP reader of published generations, and the `parecido` command."""
