@@ -33,17 +33,23 @@ class ParecidoError(Exception):
     """The root of every error that Parecido raises on purpose."""
 
     code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "server_error"
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
 
+    def to_json(self) -> dict[str, str | None]:
+        """What a program is told: the value of "error" in the envelope of every answer that is one."""
+        return {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+
 
 class CallerError(ParecidoError):
     """The caller asked for something that cannot be done as asked."""
 
     code = "invalid_request"
+    type = "invalid_request_error"
 
 
 class ConfigurationError(CallerError):
@@ -108,6 +114,7 @@ class ProviderError(ParecidoError):
     """A model, or whoever serves it, failed."""
 
     code = "provider_error"
+    type = "provider_error"
 
 
 class ModelUnavailable(ProviderError):
@@ -120,6 +127,7 @@ class DataError(ParecidoError):
     """Bytes that somebody else wrote are not what they should be."""
 
     code = "data_error"
+    type = "data_error"
 
 
 class SourceError(DataError):

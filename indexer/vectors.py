@@ -35,5 +35,6 @@ def similarity(a: Vectors, b: Vectors) -> Similarities:
     Summed in float64 one pair at a time, so that a pair's figure does not depend on what stands beside it.
     """
     left, right = a.astype(np.float64), b.astype(np.float64)
-    exact = np.vecdot(left[:, None, :], right[None, :, :])
-    return np.clip(np.round(exact, DECIMALS), -1.0, 1.0) + 0.0
+    exact: Similarities = np.vecdot(left[:, None, :], right[None, :, :])
+    rounded: Similarities = np.clip(np.round(exact, DECIMALS), -1.0, 1.0) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return rounded

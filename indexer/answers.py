@@ -1,0 +1,146 @@
+"""What does a person or a program get back?
+
+The shapes of every answer, the same over HTTP and from the command line with --json. A key that was not asked for, with
+`include` or by the kind of answer, is left out; a text is null where the store keeps no texts.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+Include = Literal["text", "metadata", "passages", "vector"]
+
+
+class PassageAnswer(TypedDict):
+    """A piece of an item's text."""
+
+    text: str | None
+    start: int
+    """Where it begins in the text, in code points."""
+    end: int
+    """Where it ends: `text[start:end]` is the passage."""
+
+
+class ScoredPassage(PassageAnswer):
+    """A passage and how similar it is to the query."""
+
+    similarity: float
+
+
+class Hit(TypedDict):
+    """An item that is similar to the query."""
+
+    id: str
+    similarity: float
+    """Cosine similarity of the best passage, in [-1, 1]; higher is more alike."""
+    passage: PassageAnswer
+    """The best passage."""
+    metadata: NotRequired[dict[str, Any]]
+    text: NotRequired[str | None]
+    passages: NotRequired[list[ScoredPassage]]
+    """All passages of the item, in the order of the text."""
+    vector: NotRequired[list[float]]
+    """The vector of the best passage."""
+
+
+class SearchAnswer(TypedDict):
+    """The items nearest to one query, best first; of equal similarity, in order of id."""
+
+    collection: str
+    generation: int
+    model: str
+    took_ms: float
+    hits: list[Hit]
+
+
+class ErrorBody(TypedDict):
+    """What is wrong, and what to do."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorAnswer(TypedDict):
+    """The envelope of every error."""
+
+    error: ErrorBody
+
+
+class Hits(TypedDict):
+    """One answer of a batch."""
+
+    hits: list[Hit]
+
+
+class BatchAnswer(TypedDict):
+    """One answer or one error a query, in the order of the queries."""
+
+    collection: str
+    generation: int
+    model: str
+    took_ms: float
+    results: list[Hits | ErrorAnswer]
+
+
+class PassagePair(TypedDict):
+    """A passage of each side and how similar the two are."""
+
+    similarity: float
+    a: PassageAnswer
+    b: PassageAnswer
+
+
+class CompareAnswer(TypedDict):
+    """How alike two items or texts are: as alike as their best-matching passages."""
+
+    collection: str
+    generation: int
+    model: str
+    took_ms: float
+    similarity: float
+    passages: list[PassagePair]
+    """The best-matching passages side by side, best first; each passage stands in one pair at most."""
+
+
+class ItemAnswer(TypedDict):
+    """One item as it was indexed."""
+
+    collection: str
+    generation: int
+    id: str
+    text: str | None
+    metadata: dict[str, Any]
+    passages: list[PassageAnswer]
+
+
+class ModelAnswer(TypedDict):
+    """The model of a collection's vectors."""
+
+    name: str
+    provider: str
+    revision: str
+    dimension: int
+
+
+class CollectionAnswer(TypedDict):
+    """What a collection holds."""
+
+    name: str
+    generation: int
+    created_at: datetime
+    age_seconds: float
+    """Since the generation was published."""
+    items: int
+    passages: int
+    segments: int
+    bytes: int
+    """Of the generation's files on disk."""
+    model: ModelAnswer
+    store_text: bool
+    fields: dict[str, str]
+    """Metadata field to type: what a filter can use."""

@@ -1,0 +1,92 @@
+"""Which pieces of a text does the model see?
+
+A text that fits the window is one passage. A longer one is split by the model's own tokenizer, at paragraph, sentence
+or word borders where it can (Unicode text segmentation, UAX #29), each passage sharing a little with the one before.
+What always holds: passages lie in the text at their offsets, in order; everything but white space is in one of them;
+none has more tokens than the model reads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from semantic_text_splitter import TextSplitter
+
+from indexer.config import PassageSettings
+from indexer.errors import ConfigurationError, ModelUnavailable
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from indexer.models import Model
+
+
+class Span(NamedTuple):
+    """A piece of a text, in code points."""
+
+    start: int
+    end: int
+
+
+class Chunker:
+    """Splits texts for one model, one prompt and one choice of passage settings."""
+
+    def __init__(self, tokenizer: Tokenizer, tokens: int, overlap: int) -> None:
+        self._tokenizer = tokenizer
+        self._tokens = tokens
+        self._splitter = TextSplitter.from_huggingface_tokenizer(tokenizer, tokens, overlap)
+
+    def split(self, text: str) -> list[Span]:
+        """The passages of a text that is not blank, first to last."""
+        if self._fits(text):
+            return [Span(0, len(text))]
+        spans = [Span(start, start + len(chunk)) for start, chunk in self._splitter.chunk_indices(text)]
+        if over := next((span for span in spans if not self._fits(text[span.start : span.end])), None):
+            raise ModelUnavailable(
+                f"The tokenizer makes more than {self._tokens} tokens of the characters {over.start} to {over.end} "
+                "however they are split: set a smaller passages.tokens."
+            )
+        return spans
+
+    def _fits(self, text: str) -> bool:
+        return len(self._tokenizer.encode(text, add_special_tokens=False)) <= self._tokens
+
+
+def document_chunker(model: Model, settings: PassageSettings) -> Chunker:
+    """The chunker for items' texts; raises ConfigurationError for settings that the model cannot hold."""
+    room = _room(model, model.fingerprint.document_prompt)
+    tokens = settings.tokens or room
+    if tokens > room:
+        raise ConfigurationError(
+            f"passages.tokens is {tokens}, but model {model.fingerprint.name!r} reads {room} tokens of text at once: "
+            f"set {room} or less.",
+            param="passages.tokens",
+        )
+    overlap = tokens // 8 if settings.overlap is None else settings.overlap
+    if overlap > tokens // 2:
+        raise ConfigurationError(
+            f"passages.overlap is {overlap}, more than half of a passage's {tokens} tokens: set {tokens // 2} or less.",
+            param="passages.overlap",
+        )
+    return Chunker(model.tokenizer, tokens, overlap)
+
+
+def query_chunker(model: Model) -> Chunker:
+    """The chunker for query texts, which take as much of the window as they can."""
+    room = _room(model, model.fingerprint.query_prompt)
+    return Chunker(model.tokenizer, room, room // 8)
+
+
+def _room(model: Model, prompt: str) -> int:
+    """Tokens that are left for the text itself; one more is kept free, for a token that a prompt's end may break."""
+    special: int = model.tokenizer.num_special_tokens_to_add(False)
+    room = model.window - special
+    if prompt:
+        room -= len(model.tokenizer.encode(prompt, add_special_tokens=False)) + 1
+    if room < 8:
+        raise ConfigurationError(
+            f"The prompt {prompt!r} leaves {max(room, 0)} of model {model.fingerprint.name!r}'s {model.window} tokens "
+            "for the text: shorten the prompt.",
+            param="prompt",
+        )
+    return room

@@ -1,0 +1,92 @@
+"""How do metadata and hashes stand in Arrow columns?
+
+| field type | column type                 |
+|------------|-----------------------------|
+| string     | string                      |
+| integer    | int64                       |
+| float      | float64                     |
+| boolean    | bool                        |
+| datetime   | timestamp in µs, UTC        |
+| strings    | list of strings             |
+
+A missing value is null. A 128-bit hash is two uint64 columns, the high half first: a binary search needs no copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from indexer.items import FieldType, Schema, Value
+
+Hashes = npt.NDArray[np.uint64]
+"""(n, 2): the high and the low half of each hash."""
+
+ARROW_TYPES: Mapping[FieldType, pa.DataType] = {
+    FieldType.STRING: pa.string(),
+    FieldType.INTEGER: pa.int64(),
+    FieldType.FLOAT: pa.float64(),
+    FieldType.BOOLEAN: pa.bool_(),
+    FieldType.DATETIME: pa.timestamp("us", tz="UTC"),
+    FieldType.STRINGS: pa.list_(pa.string()),
+}
+
+METADATA = "metadata."
+"""What stands before a metadata field's name in a column's name, so that no field can hide another column."""
+
+
+def item_schema(schema: Schema, store_text: bool) -> pa.Schema:
+    """The columns of items.arrow."""
+    columns = [pa.field("id", pa.string(), nullable=False), pa.field("content", pa.binary(16), nullable=False)]
+    if store_text:
+        columns.append(pa.field("text", pa.string(), nullable=False))
+    return pa.schema(columns + [pa.field(METADATA + name, ARROW_TYPES[kind]) for name, kind in schema.items()])
+
+
+def metadata_columns(rows: Sequence[Mapping[str, Value]], schema: Schema) -> dict[str, pa.Array]:
+    """One column a field, named as in items.arrow."""
+    return {
+        METADATA + name: pa.array([_widened(row.get(name), kind) for row in rows], ARROW_TYPES[kind])
+        for name, kind in schema.items()
+    }
+
+
+def _widened(value: Value, kind: FieldType) -> Any:
+    return float(value) if kind is FieldType.FLOAT and isinstance(value, int) else value
+
+
+def to_hashes(raw: Iterable[bytes]) -> Hashes:
+    """16-byte hashes as numbers that sort as the bytes do."""
+    return np.frombuffer(b"".join(raw), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def to_bytes(hashes: Hashes) -> list[bytes]:
+    """The 16 bytes of each hash."""
+    raw = hashes.astype(">u8").tobytes()
+    return [raw[start : start + 16] for start in range(0, len(raw), 16)]
+
+
+def find(
+    sorted_high: npt.NDArray[np.uint64], sorted_low: npt.NDArray[np.uint64], wanted: Hashes
+) -> npt.NDArray[np.int64]:
+    """Where each wanted hash stands among hashes sorted by (high, low): its position, or -1. Binary search."""
+    found = np.full(len(wanted), -1, dtype=np.int64)
+    if len(sorted_high) == 0:
+        return found
+    high, low = wanted[:, 0], wanted[:, 1]
+    position = np.searchsorted(sorted_high, high)
+    open_ = np.flatnonzero(position < len(sorted_high))
+    while len(open_):
+        here = position[open_]
+        same_high = sorted_high[here] == high[open_]
+        hit = same_high & (sorted_low[here] == low[open_])
+        found[open_[hit]] = here[hit]
+        # Equal high halves are next to never seen; when they are, the low half decides further along.
+        open_ = open_[same_high & ~hit]
+        position[open_] += 1
+        open_ = open_[position[open_] < len(sorted_high)]
+    return found

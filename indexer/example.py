@@ -1,0 +1,53 @@
+"""What does a configuration look like that names every setting?"""
+
+EXAMPLE = """\
+# parecido.toml: what `parecido index` indexes. Every setting but `source` has the default that its comment shows.
+
+# Where collections are kept; relative to this file.
+# store = "parecido-data"
+
+[collections.articles]
+# Files, folders or globs; relative to this file. JSON Lines, CSV, TSV (all three also .gz), Parquet, or folders of text
+# and Markdown files.
+source = ["articles/*.jsonl"]
+
+# What the files are, where their names do not tell: "jsonl", "csv", "tsv", "parquet", "folder".
+# format = "jsonl"
+
+# The field that holds the id; for a folder, `path` is the file's path in it.
+# id = "id"
+
+# The text: a field, several fields (joined by a blank line), or a template.
+# text = "text"
+# text = ["title", "body"]
+# text = "{title}\\n\\n{body}"
+
+# The fields kept as metadata, for filters and answers; all others by default.
+# metadata = ["section", "published", "price"]
+
+# Types where the first value does not tell: "string", "integer", "float", "boolean", "datetime", "strings". In CSV
+# everything is text unless it is declared here.
+# types = { published = "datetime", price = "float" }
+
+# The embedding model: the packaged one, a sentence-transformers model by its hub name, or a folder. Another model
+# builds a whole new generation.
+# model = "all-MiniLM-L6-v2"
+
+# Text put before every query or passage; the model's own prompts by default.
+# query_prompt = ""
+# document_prompt = ""
+
+# Where to embed: "cpu", "cuda", …; the best there is by default.
+# device = "cpu"
+
+# Keep the texts in the store. Without them hits carry offsets only.
+# store_text = true
+
+# Let items go that the source no longer has even in a run in which some rows' ids could not be read.
+# allow_unread_deletions = false
+
+# How a text that does not fit the model's window becomes several passages, in tokens.
+# [collections.articles.passages]
+# tokens = 254
+# overlap = 31
+"""

@@ -1,0 +1,158 @@
+"""Which generation is current, and what does it consist of?
+
+A generation is a manifest, `generations/000007.json`; the highest number is current. Format 1 is JSON:
+
+    {"format": 1,
+     "sha256": hexadecimal, of the compact JSON text of the value of "generation" as it stands in the file,
+     "generation": the fields of `Generation`}
+
+Beside it, `generations/000007/<segment>.deleted` holds, for each segment that has deleted items, one bit an item row
+(bit r & 7 of byte r >> 3), set where the item is deleted. A manifest is published by one atomic step and never changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from indexer import storage
+from indexer.config import PassageSettings
+from indexer.errors import CollectionNotFound, CorruptGeneration
+from indexer.items import FieldType
+from indexer.models import Fingerprint
+from indexer.segment import SegmentEntry
+from indexer.storage import CollectionFolder, Sealed
+
+FORMAT = 1
+MANIFEST = re.compile(r"(\d{6,})\.json")
+
+Bits = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The deleted items of one segment."""
+
+    items: int
+    passages: int
+    file: Sealed
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a generation holds, deleted items left out."""
+
+    items: int
+    passages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One published state of a collection."""
+
+    number: int
+    collection: str
+    created_at: datetime
+    fingerprint: Fingerprint
+    device: str | None
+    """Where the collection was configured to be embedded; None for the best there is."""
+    schema: Mapping[str, FieldType]
+    """Every metadata field and its type."""
+    passages: PassageSettings
+    """As configured; a change asks for a whole new generation."""
+    store_text: bool
+    segments: tuple[SegmentEntry, ...]
+    deleted: Mapping[str, Deleted]
+    """By segment id."""
+    counts: Counts
+
+
+_GENERATION = TypeAdapter(Generation)
+
+
+def numbers(folder: CollectionFolder) -> list[int]:
+    """The numbers of the published generations, lowest first."""
+    matches = (MANIFEST.fullmatch(name) for name in storage.file_names(folder.generations))
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def current(folder: CollectionFolder) -> Generation:
+    """The newest generation; raises CollectionNotFound where nothing is published."""
+    published = numbers(folder)
+    if not published:
+        raise CollectionNotFound(
+            f"Collection {folder.name!r} has no published generation in {str(folder.path.parent.parent)!r}: "
+            f"index it first, or choose another --store.",
+            param="collection",
+        )
+    return read(folder, published[-1])
+
+
+def read(folder: CollectionFolder, number: int) -> Generation:
+    """The generation of that number; raises CorruptGeneration unless the manifest is whole and of a known format."""
+    path = folder.generations / f"{number:06d}.json"
+    try:
+        manifest = orjson.loads(storage.read_file(path))
+        version, stated, body = manifest["format"], manifest["sha256"], manifest["generation"]
+    except FileNotFoundError as error:
+        raise CorruptGeneration(f"The manifest {str(path)!r} is missing.") from error
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise CorruptGeneration(
+            f"The manifest {str(path)!r} is damaged: it is not the JSON that was published."
+        ) from error
+    if version != FORMAT:
+        raise CorruptGeneration(
+            f"The manifest {str(path)!r} has format {version}; this version of Parecido reads format {FORMAT}: "
+            "use the version that wrote it, or a newer one."
+        )
+    if stated != _digest(body):
+        raise CorruptGeneration(f"The manifest {str(path)!r} is damaged: its checksum does not match.")
+    try:
+        return _GENERATION.validate_python(body)
+    except ValidationError as error:
+        raise CorruptGeneration(f"The manifest {str(path)!r} lacks what format {FORMAT} has: {error}.") from error
+
+
+def publish(folder: CollectionFolder, generation: Generation) -> bool:
+    """Make the generation current, or, where its number is taken, leave everything as it is and return False.
+
+    Its segments and deletion bitmaps are on disk before this is called.
+    """
+    body = orjson.loads(_GENERATION.dump_json(generation))
+    manifest = {"format": FORMAT, "sha256": _digest(body), "generation": body}
+    return storage.publish(orjson.dumps(manifest), folder.generations / f"{generation.number:06d}.json")
+
+
+def write_deleted(folder: CollectionFolder, number: int, segment: str, deleted: Bits) -> Sealed:
+    """Write the deletion bitmap of a segment for the generation of that number."""
+    path = storage.make_folder(folder.generations / f"{number:06d}") / f"{segment}.deleted"
+    storage.remove(path)
+    return storage.write_file(path, np.packbits(deleted, bitorder="little").tobytes())
+
+
+def read_deleted(folder: CollectionFolder, generation: Generation, segment: SegmentEntry) -> Bits | None:
+    """Which items of a segment are deleted in a generation; None where none are."""
+    entry = generation.deleted.get(segment.id)
+    if entry is None:
+        return None
+    path = folder.generations / f"{generation.number:06d}" / f"{segment.id}.deleted"
+    try:
+        raw = storage.read_file(path)
+    except FileNotFoundError as error:
+        raise CorruptGeneration(f"The deletion bitmap {str(path)!r} is missing.") from error
+    if len(raw) != entry.file.bytes or hashlib.sha256(raw).hexdigest() != entry.file.sha256:
+        raise CorruptGeneration(f"The deletion bitmap {str(path)!r} is damaged: its checksum does not match.")
+    return np.unpackbits(np.frombuffer(raw, np.uint8), count=segment.items, bitorder="little").astype(bool)
+
+
+def _digest(body: Any) -> str:
+    return hashlib.sha256(orjson.dumps(body)).hexdigest()

@@ -1,0 +1,129 @@
+"""How does a sentence-transformers model embed?
+
+The only module that imports sentence_transformers, which takes seconds, and only when a model is loaded. Vectors are
+those of the library's own `encode_document` and `encode_query` with the fingerprint's prompts, normalised.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from indexer.errors import ModelUnavailable
+from indexer.models import Fingerprint
+from indexer.models.files import ModelFiles, describe
+from indexer.vectors import Vectors, normalise
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
+
+PROVIDER = "sentence-transformers"
+
+_CPU_BATCH = 16
+_GPU_BATCH = 256
+_WINDOW_UNKNOWN = 512
+
+
+class SentenceTransformersModel:
+    """A loaded model; calls from several threads take turns."""
+
+    def __init__(self, model: SentenceTransformer, fingerprint: Fingerprint) -> None:
+        self.fingerprint = fingerprint
+        self.device = str(model.device)
+        self.tokenizer = _plain_tokenizer(model, fingerprint.name)
+        self.window = _window(model)
+        self._model = model
+        self._turn = threading.Lock()
+        self._batch = _CPU_BATCH if self.device == "cpu" else _GPU_BATCH
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """One row of length 1 for each text, (n, dimension) float32."""
+        return self._embed(self._model.encode_document, texts, self.fingerprint.document_prompt)
+
+    def embed_query(self, texts: Sequence[str]) -> Vectors:
+        """The same for queries, with the query prompt."""
+        return self._embed(self._model.encode_query, texts, self.fingerprint.query_prompt)
+
+    def _embed(self, encode: Any, texts: Sequence[str], prompt: str) -> Vectors:
+        try:
+            with self._turn:
+                rows = encode(list(texts), prompt=prompt, batch_size=self._batch, show_progress_bar=False)
+            return normalise(rows)
+        except (RuntimeError, ValueError) as error:
+            raise ModelUnavailable(f"Model {self.fingerprint.name!r} failed to embed: {error}.") from error
+
+
+def identify(name: str, query_prompt: str | None, document_prompt: str | None) -> Fingerprint:
+    """The fingerprint of a model by its name or folder; explicit prompts replace the model's own."""
+    files = describe(name)
+    return Fingerprint(
+        provider=PROVIDER,
+        name=name,
+        revision=files.revision,
+        dimension=files.dimension or _dimension(_open(name, files, None)),
+        query_prompt=files.query_prompt if query_prompt is None else query_prompt,
+        document_prompt=files.document_prompt if document_prompt is None else document_prompt,
+        pooling=files.pooling,
+        normalised=True,
+    )
+
+
+def load(fingerprint: Fingerprint, device: str | None) -> SentenceTransformersModel:
+    """The model of exactly this fingerprint; raises ModelUnavailable where it is another one by now."""
+    files = describe(fingerprint.name)
+    if files.revision != fingerprint.revision:
+        raise ModelUnavailable(
+            f"The files of model {fingerprint.name!r} have changed since the collection was built "
+            f"(now {files.revision[:12]}, then {fingerprint.revision[:12]}): bring the old files back, or index again.",
+            param="model",
+        )
+    model = _open(fingerprint.name, files, device)
+    if (dimension := _dimension(model)) != fingerprint.dimension:
+        raise ModelUnavailable(
+            f"Model {fingerprint.name!r} makes vectors of {dimension} dimensions, but its files say "
+            f"{fingerprint.dimension}: save the model again.",
+            param="model",
+        )
+    return SentenceTransformersModel(model, fingerprint)
+
+
+def _open(name: str, files: ModelFiles, device: str | None) -> SentenceTransformer:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else it warns at every fork of a server
+    try:
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        return SentenceTransformer(str(files.folder), device=device, local_files_only=True)
+    except (ImportError, KeyError, OSError, RuntimeError, ValueError) as error:
+        raise ModelUnavailable(f"Model {name!r} does not load: {error}.", param="model") from error
+
+
+def _dimension(model: SentenceTransformer) -> int:
+    dimension = model.get_embedding_dimension()
+    if dimension is None:
+        raise ModelUnavailable("The model does not say how long its vectors are.", param="model")
+    return int(dimension)
+
+
+def _plain_tokenizer(model: SentenceTransformer, name: str) -> Tokenizer:
+    backend = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
+    if not hasattr(backend, "no_truncation"):
+        raise ModelUnavailable(
+            f"Model {name!r} has no fast tokenizer (tokenizer.json), which splitting texts needs: save it with one.",
+            param="model",
+        )
+    plain: Tokenizer = copy.deepcopy(backend)
+    plain.no_truncation()
+    plain.no_padding()
+    return plain
+
+
+def _window(model: SentenceTransformer) -> int:
+    """What the library itself truncates at; some models state an absurd length for "no limit"."""
+    stated = model.max_seq_length
+    return int(stated) if stated and stated < 1_000_000 else _WINDOW_UNKNOWN

@@ -1,0 +1,99 @@
+"""What did a run do, and what is it doing?"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+STAGES = ("read", "compare", "model", "embed", "write", "verify", "publish")
+
+
+class Progress(Protocol):
+    """Somebody who is told how far a run is."""
+
+    def begin(self, stage: str, total: int | None, unit: str) -> None:
+        """A stage begins; `total` is how many units it will take, None where that is not known."""
+
+    def advance(self, count: int) -> None:
+        """So many more units are done."""
+
+    def end(self) -> None:
+        """The stage is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCounts:
+    """What became of the source's rows."""
+
+    added: int
+    changed: int
+    unchanged: int
+    deleted: int
+    rejected: int
+    held: int
+    """Items that the source no longer has, kept because rows whose id could not be read may be they."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassageCounts:
+    """What became of the passages."""
+
+    total: int
+    """In the generation that is current after the run."""
+    embedded: int
+    """Computed by the model in this run."""
+    cached: int
+    """Needed in this run, but taken from an earlier version of the item or from an equal text beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run of the indexer did."""
+
+    collection: str
+    generation: int
+    """The current one after the run."""
+    published: bool
+    """Whether this run made it."""
+    reason: str
+    """Why it was published, or why not."""
+    model: str
+    items: ItemCounts
+    passages: PassageCounts
+    seconds: Mapping[str, float]
+    """By stage, and `total`."""
+    peak_rss_bytes: int
+    rejects_file: str | None
+    """Where the rejected rows stand, one JSON object a line; None where there are none."""
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds by stage; a stage that is entered twice adds up."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    _began: float = field(default_factory=time.monotonic)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what happens inside as the stage `name`."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.monotonic() - began
+
+    def totals(self) -> dict[str, float]:
+        """All stages in order and the time since the stopwatch was made, to the millisecond."""
+        return {**{k: round(v, 3) for k, v in self.seconds.items()}, "total": round(time.monotonic() - self._began, 3)}
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process has had resident, mapped files included."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

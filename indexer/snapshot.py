@@ -1,0 +1,111 @@
+"""What does a reader hold while it answers?
+
+A snapshot is one generation, opened: its segments mapped, its deletions applied. It never changes; a newer generation
+is another snapshot, and whoever still holds the old one finishes on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexer import generation as generations
+from indexer import storage
+from indexer.columns import to_hashes
+from indexer.errors import CorruptGeneration
+from indexer.generation import Bits, Generation
+from indexer.items import hash_id
+from indexer.segment import Segment
+from indexer.storage import CollectionFolder
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSegment:
+    """A segment and which of its items count."""
+
+    segment: Segment
+    live: Bits | None
+    """One entry an item row; None where all are live."""
+    live_passages: Bits | None
+    """The same for passage rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where an item stands."""
+
+    segment: Segment
+    row: int
+
+
+class Snapshot:
+    """One opened generation; safe to share between threads."""
+
+    def __init__(self, folder: CollectionFolder, generation: Generation) -> None:
+        """Raises CorruptGeneration where a file is missing or its size or structure is not what was published."""
+        self.folder = folder
+        self.generation = generation
+        self.segments: Sequence[LiveSegment] = [self._open(position) for position in range(len(generation.segments))]
+
+    def _open(self, position: int) -> LiveSegment:
+        entry = self.generation.segments[position]
+        segment = Segment(self.folder.segments / entry.id, entry)
+        deleted = generations.read_deleted(self.folder, self.generation, entry)
+        if deleted is None:
+            return LiveSegment(segment, None, None)
+        live = ~deleted
+        return LiveSegment(segment, live, live[segment.item_rows])
+
+    def find(self, id: str) -> Found | None:
+        """The live item of that id; the id itself is compared, not only its hash."""
+        wanted = to_hashes([hash_id(id)])
+        for part in self.segments:
+            row = int(part.segment.ids.find(wanted)[0][0])
+            if row >= 0 and (part.live is None or part.live[row]) and part.segment.id(row) == id:
+                return Found(part.segment, row)
+        return None
+
+    def warm(self) -> None:
+        """Touch every vector index once, so that the first query does not wait for the disk."""
+        query = np.zeros((1, self.generation.fingerprint.dimension), dtype=np.float32)
+        for part in self.segments:
+            part.segment.ann.search(query, 1, None)
+
+
+def open_newest(folder: CollectionFolder) -> Snapshot:
+    """The current generation, opened; raises CollectionNotFound where nothing is published.
+
+    A file can vanish under a reader that has an old manifest in hand: it then reads the newest one and tries again.
+    """
+    generation = generations.current(folder)
+    while True:
+        try:
+            return Snapshot(folder, generation)
+        except CorruptGeneration:
+            newest = generations.current(folder)
+            if newest.number == generation.number:
+                raise
+            generation = newest
+
+
+def verify(snapshot: Snapshot, segments: Container[str] | None = None) -> None:
+    """Read the files of the given segments (all where it is None) and compare their checksums.
+
+    Raises CorruptGeneration naming the first file that is not what was published.
+    """
+    for entry in snapshot.generation.segments:
+        if segments is not None and entry.id not in segments:
+            continue
+        for name, sealed in entry.files.items():
+            path = snapshot.folder.segments / entry.id / name
+            try:
+                found = storage.checksum(path)
+            except FileNotFoundError as error:
+                raise CorruptGeneration(f"{str(path)!r} is missing.") from error
+            if found != sealed:
+                raise CorruptGeneration(
+                    f"{str(path)!r} is damaged: its checksum is {found.sha256[:12]}…, "
+                    f"but {sealed.sha256[:12]}… was published."
+                )

@@ -1,0 +1,61 @@
+"""How do prepared items become segments on disk?
+
+Nobody refers to a segment before a manifest does, so that a half-written one is only a leftover. Segments are closed at
+a size that bounds the memory in which their indexes are built.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexer import storage
+from indexer.items import Schema
+from indexer.report import Stopwatch
+from indexer.segment import Prepared, SegmentEntry, SegmentWriter
+from indexer.storage import CollectionFolder
+
+SEGMENT_BYTES = 256 << 20
+"""Vectors in one segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentShape:
+    """What all segments of one generation have in common."""
+
+    number: int
+    """The generation that they are written for; the first part of their ids."""
+    schema: Schema
+    dimension: int
+    store_text: bool
+
+
+def write_segments(
+    batches: Iterator[list[Prepared]], shape: SegmentShape, scratch: Path, folder: CollectionFolder, watch: Stopwatch
+) -> list[SegmentEntry]:
+    """Write all batches as segments, in `scratch` first and under their final names when they are on disk."""
+    entries: list[SegmentEntry] = []
+    writer: SegmentWriter | None = None
+    while True:
+        with watch.stage("embed"):
+            batch = next(batches, None)
+        with watch.stage("write"):
+            if writer and (batch is None or writer.vector_bytes >= SEGMENT_BYTES):
+                entries.append(_finish(writer, scratch, folder))
+                writer = None
+            if batch is None:
+                return entries
+            if writer is None:
+                id = f"{shape.number:06d}-{secrets.token_hex(4)}"
+                writer = SegmentWriter(scratch / id, shape.schema, shape.dimension, shape.store_text)
+            writer.add(batch)
+
+
+def _finish(writer: SegmentWriter, scratch: Path, folder: CollectionFolder) -> SegmentEntry:
+    with writer:
+        entry = writer.finish()
+    storage.make_folder(folder.segments)
+    storage.move_folder(scratch / entry.id, folder.segments / entry.id)
+    return entry
