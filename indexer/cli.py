@@ -238,7 +238,7 @@ def search(
     from indexer.queries import Query
     from indexer.queries import search as answer_search
 
-    snapshot = _open(settings_of(config, store), collection)
+    snapshot = open_collection(settings_of(config, store), collection)
     query = Query(
         text=text,
         id=id,
@@ -249,7 +249,7 @@ def search(
         include=include,
         model=model,
     )
-    answer = answer_search(snapshot, _model_of(snapshot), query)
+    answer = answer_search(snapshot, model_of(snapshot), query)
     emit(answer) if as_json else click.echo(printing.hits(answer))
 
 
@@ -267,9 +267,9 @@ def compare(
     from indexer.compare import Side
     from indexer.compare import compare as answer_compare
 
-    snapshot = _open(settings_of(config, store), collection)
+    snapshot = open_collection(settings_of(config, store), collection)
     left, right = (Side(text=side) if text else Side(id=side) for side in (a, b))
-    answer = answer_compare(snapshot, _model_of(snapshot), left, right, pairs)
+    answer = answer_compare(snapshot, model_of(snapshot), left, right, pairs)
     emit(answer) if as_json else click.echo(printing.comparison(answer))
 
 
@@ -301,7 +301,8 @@ def generations(collection: str, store: Path | None, config: Path | None, as_jso
     emit(found) if as_json else click.echo(printing.history(found))
 
 
-def _open(settings: Settings, collection: str) -> Snapshot:
+def open_collection(settings: Settings, collection: str) -> Snapshot:
+    """The current generation of a collection, opened."""
     from indexer.config import check_collection_name
     from indexer.snapshot import open_newest
     from indexer.storage import collection_folder
@@ -309,7 +310,8 @@ def _open(settings: Settings, collection: str) -> Snapshot:
     return open_newest(collection_folder(settings.store, check_collection_name(collection)))
 
 
-def _model_of(snapshot: Snapshot) -> ModelSource:
+def model_of(snapshot: Snapshot) -> ModelSource:
+    """A way to the model of a snapshot, which is loaded when it is asked for."""
     from indexer import models
 
     return lambda: models.load(snapshot.generation.fingerprint, snapshot.generation.device)

@@ -13,7 +13,8 @@
     │   ├── GenerationNotFound
     │   └── CollectionLocked        another run holds the collection
     ├── ProviderError               a model, or whoever serves it
-    │   └── ModelUnavailable
+    │   ├── ModelUnavailable
+    │   └── NotReady                the service has not opened it yet
     └── DataError                   bytes that somebody else wrote
         ├── SourceError             a source that could not be read to its end
         ├── SchemaConflict          a declared type that the published collection contradicts
@@ -121,6 +122,12 @@ class ModelUnavailable(ProviderError):
     """A model cannot be found, loaded or trusted to be the one that is named."""
 
     code = "model_unavailable"
+
+
+class NotReady(ProviderError):
+    """The service is still opening the collection or its model, or could not."""
+
+    code = "not_ready"
 
 
 class DataError(ParecidoError):

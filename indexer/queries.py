@@ -42,6 +42,8 @@ from indexer.vectors import Vectors, normalise, similarity
 
 MAX_TEXT = 100_000
 """Characters in a query text."""
+MAX_LIMIT = 1_000
+"""Hits in one answer."""
 MAX_PAGE = 10_000
 """The most that offset and limit may add up to."""
 
@@ -165,6 +167,8 @@ def _without_model(snapshot: Snapshot, query: Query) -> _Resolved:
     if len(given) != 1:
         what = " and ".join(given) if given else "none of them"
         raise InvalidRequest(f"A query is exactly one of text, id and vector; this one has {what}.", param="text")
+    if not 1 <= query.limit <= MAX_LIMIT or query.offset < 0:
+        raise InvalidRequest(f"limit is 1 to {MAX_LIMIT} and offset at least 0.", param="limit")
     if query.limit + query.offset > MAX_PAGE:
         raise InvalidRequest(
             f"offset and limit add up to {query.limit + query.offset}; {MAX_PAGE} is the most: use a filter to narrow "

@@ -1,0 +1,42 @@
+# One command each, the same by hand, in hooks and in CI. `make help` lists them.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo serve test check format bench
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(INSTALLED) ## make .venv with the project in it (PYTHON=python3.12 to choose the interpreter)
+
+$(INSTALLED): pyproject.toml constraints.txt tools/install.sh
+	@PYTHON="$(PYTHON)" tools/install.sh $(VENV)
+	@touch $@
+
+demo: $(INSTALLED) ## index Python's own documentation and search it (ARGS=--ask to type questions)
+	@$(BIN)/parecido demo $(ARGS)
+
+serve: $(INSTALLED) ## answer searches over HTTP (ARGS="--port 8000")
+	@$(BIN)/parecido serve $(ARGS)
+
+test: $(INSTALLED) ## run the tests, offline (ARGS="-k filters -x")
+	@HF_HUB_OFFLINE=1 $(BIN)/pytest $(ARGS)
+
+check: $(INSTALLED) ## lint, format, types and the walls between the parts; changes nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## format the code and fix what can be fixed
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(INSTALLED) ## measure speed and recall (ARGS go to the benchmark)
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks $(ARGS)

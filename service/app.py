@@ -1,0 +1,48 @@
+"""What is the service made of?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from service import errors
+from service.middleware import BodyLimit, RequestId
+from service.routes import router
+from service.served import Collections
+
+DESCRIPTION = """\
+Nearest-neighbour search and comparison over the collections that `parecido index` has published.
+
+Similarity is the cosine of two texts' embeddings: higher is more alike. Every answer names the generation and the model
+that gave it. Every error is `{"error": {"message", "type", "param", "code"}}`, and every answer has an `x-request-id`.
+"""
+
+
+def create_app(store: Path) -> FastAPI:
+    """The service over one store; it opens the collections when it starts and not before."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.collections.start()
+        yield
+        app.state.collections.stop()
+
+    app: FastAPI = FastAPIOffline(
+        title="Parecido",
+        version=version("parecido"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.collections = Collections(store)
+    app.include_router(router)
+    errors.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestId)
+    return app

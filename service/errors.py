@@ -1,0 +1,92 @@
+"""Which status does an error have over HTTP, and how does it look?
+
+Every answer that is not a success is the envelope {"error": {"message", "type", "param", "code"}}.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from indexer import errors
+from indexer.errors import InvalidRequest, ParecidoError
+
+log = logging.getLogger("parecido")
+
+STATUSES: Mapping[type[ParecidoError], int] = {
+    errors.CallerError: 400,
+    errors.ConfigurationError: 500,
+    errors.InvalidRequest: 422,
+    errors.InvalidFilter: 422,
+    errors.DimensionMismatch: 422,
+    errors.ModelMismatch: 409,
+    errors.InputTooLong: 413,
+    errors.CollectionNotFound: 404,
+    errors.ItemNotFound: 404,
+    errors.GenerationNotFound: 409,
+    errors.CollectionLocked: 409,
+    errors.ProviderError: 502,
+    errors.ModelUnavailable: 503,
+    errors.NotReady: 503,
+    errors.DataError: 500,
+    errors.SourceError: 500,
+    errors.SchemaConflict: 500,
+    errors.StorageError: 503,
+    errors.CorruptGeneration: 503,
+    errors.ParecidoError: 500,
+}
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "input_too_long"}
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of the app answered in the envelope."""
+
+    @app.exception_handler(ParecidoError)
+    def ours(request: Request, error: ParecidoError) -> Response:
+        return envelope(STATUSES[type(error)], error.to_json())
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        return envelope(422, validation_error(error.errors()).to_json())
+
+    @app.exception_handler(HTTPException)
+    def http(request: Request, error: HTTPException) -> Response:
+        code = _CODES.get(error.status_code, "invalid_request")
+        message = str(error.detail)
+        if error.status_code in (404, 405):
+            message = f"There is no {request.method} {request.url.path}: see /docs for the routes."
+        body = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+        return envelope(error.status_code, body, error.headers)
+
+    @app.exception_handler(Exception)
+    def unforeseen(request: Request, error: Exception) -> Response:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        message = "The service failed to answer; its log says why, beside this answer's x-request-id."
+        return envelope(500, {"message": message, "type": "server_error", "param": None, "code": "internal_error"})
+
+
+def validation_error(problems: Sequence[Any]) -> InvalidRequest:
+    """The first thing that pydantic found wrong with a request, as a sentence."""
+    first = problems[0]
+    param = ".".join(str(part) for part in first["loc"] if part != "body")
+    if first["type"] == "extra_forbidden":
+        return InvalidRequest(f"There is no field {param!r}: see /docs for those there are.", param=param)
+    if first["type"] == "missing":
+        return InvalidRequest(
+            f"The request lacks {param or 'a JSON body'!r}: see /docs for an example.", param=param or None
+        )
+    if first["type"] == "json_invalid":
+        return InvalidRequest(f"The body is not JSON: {first['ctx']['error']}.")
+    return InvalidRequest(f"{param or 'The body'}: {first['msg']}.", param=param or None)
+
+
+def envelope(status: int, error: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """An answer that is an error."""
+    return Response(orjson.dumps({"error": error}), status, dict(headers or {}), "application/json")

@@ -1,0 +1,176 @@
+"""What can be asked over HTTP?
+
+Each route takes the served collection once, calls one verb of the indexer, and answers what it returns.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Body, Path, Request, Response
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from indexer import queries
+from indexer.answers import (
+    BatchAnswer,
+    CollectionAnswer,
+    CompareAnswer,
+    ErrorAnswer,
+    ItemAnswer,
+    SearchAnswer,
+)
+from indexer.compare import compare as compare_sides
+from indexer.describe import describe
+from indexer.errors import ParecidoError
+from indexer.queries import Query
+from service import examples
+from service.errors import validation_error
+from service.requests import BatchRequest, CompareRequest, SearchRequest
+from service.served import Collections, Served
+
+router = APIRouter()
+
+_SEARCH = TypeAdapter(SearchRequest)
+
+Name = Annotated[str, Path(description="The collection's name.", examples=["python"])]
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer, "description": text}
+    for status, text in {
+        404: "There is no such collection or item.",
+        409: "The request names another model or generation than the current one.",
+        413: "A text or the body is over its maximum.",
+        422: "The request is wrong; the message says what and what to do.",
+        503: "The collection is not open yet, or cannot be opened.",
+    }.items()
+}
+
+
+class Health(TypedDict):
+    """The process is alive."""
+
+    status: str
+
+
+class Readiness(TypedDict):
+    """Whether anything can be answered, and what is wrong."""
+
+    ready: bool
+    reason: str | None
+    collections: dict[str, int]
+    """Generation served, by collection."""
+    problems: dict[str, str]
+    """What is wrong, by collection."""
+
+
+class CollectionList(TypedDict):
+    """The collections that are served, and what is wrong with the others."""
+
+    collections: list[CollectionAnswer]
+    problems: dict[str, str]
+
+
+def _served(request: Request, collection: str) -> Served:
+    return _collections(request).get(collection)
+
+
+def _collections(request: Request) -> Collections:
+    collections: Collections = request.app.state.collections
+    return collections
+
+
+def _answer(body: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+@router.get("/healthz", response_model=Health, tags=["service"])
+def healthz() -> Response:
+    """Whether the process is alive; it always is when it answers."""
+    return _answer(Health(status="ok"))
+
+
+@router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}}, tags=["service"])
+def readyz(request: Request) -> Response:
+    """Whether at least one collection and its model are open; one that cannot be opened is named."""
+    collections = _collections(request)
+    reason = collections.why_not_ready()
+    body = Readiness(
+        ready=reason is None,
+        reason=reason,
+        collections={s.snapshot.generation.collection: s.snapshot.generation.number for s in collections.all()},
+        problems=collections.problems(),
+    )
+    return _answer(body, 200 if reason is None else 503)
+
+
+@router.get("/v1/collections", response_model=CollectionList, tags=["collections"])
+def list_collections(request: Request) -> Response:
+    """Every collection that is served."""
+    collections = _collections(request)
+    found = [describe(served.snapshot.generation) for served in collections.all()]
+    return _answer(CollectionList(collections=found, problems=collections.problems()))
+
+
+@router.get("/v1/collections/{collection}", response_model=CollectionAnswer, responses=_ERRORS, tags=["collections"])
+def get_collection(request: Request, collection: Name) -> Response:
+    """One collection: counts, model, generation, age, and the fields that a filter can use."""
+    return _answer(describe(_served(request, collection).snapshot.generation))
+
+
+@router.get(
+    "/v1/collections/{collection}/items/{id:path}", response_model=ItemAnswer, responses=_ERRORS, tags=["collections"]
+)
+def get_item(
+    request: Request,
+    collection: Name,
+    id: Annotated[str, Path(description="The item's id, slashes included.", examples=["textwrap.dedent"])],
+) -> Response:
+    """One item as it was indexed: text, metadata, passages."""
+    return _answer(queries.item(_served(request, collection).snapshot, id))
+
+
+@router.post("/v1/collections/{collection}/search", response_model=SearchAnswer, responses=_ERRORS, tags=["search"])
+def search(
+    request: Request,
+    collection: Name,
+    body: Annotated[SearchRequest, Body(openapi_examples=examples.SEARCH)],
+) -> Response:
+    """The items nearest to a text, an item or a vector, best first."""
+    served = _served(request, collection)
+    return _answer(queries.search(served.snapshot, lambda: served.model, body.query()))
+
+
+@router.post(
+    "/v1/collections/{collection}/search/batch", response_model=BatchAnswer, responses=_ERRORS, tags=["search"]
+)
+def search_batch(
+    request: Request,
+    collection: Name,
+    body: Annotated[BatchRequest, Body(openapi_examples=examples.BATCH)],
+) -> Response:
+    """Up to 100 queries at once, all on one generation; each gets its own answer or its own error."""
+    served = _served(request, collection)
+    asked = [_query(one) for one in body.queries]
+    return _answer(queries.search_batch(served.snapshot, lambda: served.model, asked))
+
+
+@router.post("/v1/collections/{collection}/compare", response_model=CompareAnswer, responses=_ERRORS, tags=["search"])
+def compare(
+    request: Request,
+    collection: Name,
+    body: Annotated[CompareRequest, Body(openapi_examples=examples.COMPARE)],
+) -> Response:
+    """How alike two items or texts are, and which of their passages match best."""
+    served = _served(request, collection)
+    left, right = body.a.side(), body.b.side()
+    return _answer(compare_sides(served.snapshot, lambda: served.model, left, right, body.pairs, body.model))
+
+
+def _query(one: object) -> Query | ParecidoError:
+    """A query of a batch, or what is wrong with it."""
+    try:
+        return _SEARCH.validate_python(one).query()
+    except ValidationError as error:
+        return validation_error(error.errors())

@@ -1,0 +1,181 @@
+"""Which generations are being served?
+
+One thread looks at the store, opens what is new beside what is served, and swaps it in when it is checked and warm. A
+request takes what it needs once and keeps it to its end; what is swapped out goes when its last request has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from indexer import generation as generations
+from indexer import models
+from indexer.errors import CollectionNotFound, NotReady, ParecidoError
+from indexer.models import Fingerprint, Model
+from indexer.snapshot import Snapshot, open_newest, verify
+from indexer.storage import CollectionFolder, collection_folder, collection_names
+
+log = logging.getLogger("parecido")
+
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_TRIES = 15.0
+"""How long a generation that could not be opened is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A collection as it is answered from."""
+
+    snapshot: Snapshot
+    model: Model
+    verified: bool
+    """Whether every file's checksum has been compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a generation is not served."""
+
+    number: int
+    message: str
+    tried: float
+    """When, by time.monotonic."""
+
+
+class Collections:
+    """What a service answers from; any thread may ask, one thread keeps it up to date."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self._served: Mapping[str, Served] = {}
+        self._problems: Mapping[str, Problem] = {}
+        self._looked = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep_up, name="parecido-refresh", daemon=True)
+
+    def start(self) -> None:
+        """Begin to open what is published and to notice what is new."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Notice nothing any more."""
+        self._stop.set()
+        self._thread.join()
+
+    def get(self, name: str) -> Served:
+        """What is served under a name; raises NotReady or CollectionNotFound."""
+        served = self._served.get(name)
+        if served is not None:
+            return served
+        if problem := self._problems.get(name):
+            raise NotReady(f"Collection {name!r} is not served: {problem.message}", param="collection")
+        if not self._looked:
+            raise NotReady("The service is still opening its collections: try again in a few seconds.")
+        there = ", ".join(sorted(self._served)) or "none yet"
+        raise CollectionNotFound(f"There is no collection {name!r}; there is {there}.", param="collection")
+
+    def all(self) -> list[Served]:
+        """Everything that is served, in order of name."""
+        served = self._served
+        return [served[name] for name in sorted(served)]
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong, by collection."""
+        return {name: problem.message for name, problem in sorted(self._problems.items())}
+
+    def why_not_ready(self) -> str | None:
+        """Why nothing can be answered; None once something can."""
+        if self._served:
+            return None
+        if not self._looked:
+            return "The service is still opening its collections."
+        if self._problems:
+            return "No collection could be opened."
+        return f"No collection is published in {str(self.store)!r}: index one with `parecido index`."
+
+    def refresh(self) -> None:
+        """Look at the store once: open what is new, drop what is gone."""
+        names = collection_names(self.store)
+        for gone in (self._served.keys() | self._problems.keys()) - set(names):
+            self._forget(gone)
+        for name in names:
+            self._refresh_one(collection_folder(self.store, name))
+        self._looked = True
+
+    def verify_one(self) -> bool:
+        """Compare the checksums of one collection that was opened without; whether there was one."""
+        for name, served in self._served.items():
+            if not served.verified:
+                try:
+                    verify(served.snapshot)
+                    self._put(name, replace(served, verified=True))
+                except ParecidoError as error:
+                    self._withdraw(name, served.snapshot.generation.number, error)
+                return True
+        return False
+
+    def _keep_up(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.refresh()
+                busy = self.verify_one()
+            except ParecidoError as error:
+                log.error("the store cannot be read: %s", error.message)
+                busy = False
+            if not busy:
+                self._stop.wait(SECONDS_BETWEEN_LOOKS)
+
+    def _refresh_one(self, folder: CollectionFolder) -> None:
+        name = folder.name
+        published = generations.numbers(folder)
+        if not published:
+            self._forget(name)
+            return
+        newest, problem, served = published[-1], self._problems.get(name), self._served.get(name)
+        if served and served.snapshot.generation.number == newest:
+            return
+        if problem and problem.number == newest and time.monotonic() - problem.tried < SECONDS_BETWEEN_TRIES:
+            return
+        try:
+            self._put(name, self._open(folder, check=self._looked))
+        except ParecidoError as error:
+            log.error("collection %s: generation %d is not served: %s", name, newest, error.message)
+            self._note(name, Problem(newest, error.message, time.monotonic()))
+
+    def _open(self, folder: CollectionFolder, check: bool) -> Served:
+        """Open the newest generation and its model, ready for the first query."""
+        snapshot = open_newest(folder)
+        if check:
+            verify(snapshot)
+        generation = snapshot.generation
+        model = self._loaded(generation.fingerprint) or models.load(generation.fingerprint, generation.device)
+        model.embed_query(["warm"])
+        snapshot.warm()
+        log.info("collection %s: serving generation %d", folder.name, generation.number)
+        return Served(snapshot, model, verified=check)
+
+    def _loaded(self, fingerprint: Fingerprint) -> Model | None:
+        return next((s.model for s in self._served.values() if s.model.fingerprint == fingerprint), None)
+
+    # The mappings are replaced, never changed, so that readers need no lock.
+
+    def _put(self, name: str, served: Served) -> None:
+        self._served = {**self._served, name: served}
+        self._problems = {key: value for key, value in self._problems.items() if key != name}
+
+    def _note(self, name: str, problem: Problem) -> None:
+        self._problems = {**self._problems, name: problem}
+
+    def _forget(self, name: str) -> None:
+        self._served = {key: value for key, value in self._served.items() if key != name}
+        self._problems = {key: value for key, value in self._problems.items() if key != name}
+
+    def _withdraw(self, name: str, number: int, error: ParecidoError) -> None:
+        log.error("collection %s: generation %d is withdrawn: %s", name, number, error.message)
+        self._forget(name)
+        self._note(name, Problem(number, error.message, time.monotonic()))
