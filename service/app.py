@@ -11,7 +11,8 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from service import errors
-from service.middleware import BodyLimit, RequestId
+from service.bodies import MAX_BODY
+from service.middleware import RequestId
 from service.routes import router
 from service.served import Collections
 
@@ -39,10 +40,10 @@ def create_app(store: Path) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
+        max_body_size=MAX_BODY,
     )
     app.state.collections = Collections(store)
     app.include_router(router)
     errors.install(app)
-    app.add_middleware(BodyLimit)
     app.add_middleware(RequestId)
     return app

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
-from indexer.cli import config_option, main, settings_of, store_option
+from indexer import printing
+from indexer.cli import config_option, main, model_of, open_collection, settings_of, store_option
+from indexer.config import Settings
 from indexer.errors import ConfigurationError
 
 __all__ = ["main"]
@@ -101,8 +103,11 @@ def _serve(store: Path, host: str, port: int) -> None:
 
     listener = _listen(host, port)
     address = f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("parecido").info("store %s on %s, docs on %s/docs", store, address, address)
+    log = logging.getLogger("parecido")
+    log.setLevel(logging.INFO)
+    log.addHandler(handler := logging.StreamHandler())
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.info("serving store %s on %s, docs on %s/docs", store, address, address)
     config = uvicorn.Config(create_app(store), log_level="warning", access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -5,7 +5,6 @@ Every answer that is not a success is the envelope {"error": {"message", "type",
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +15,7 @@ from starlette.exceptions import HTTPException
 
 from indexer import errors
 from indexer.errors import InvalidRequest, ParecidoError
-
-log = logging.getLogger("parecido")
+from service.bodies import MAX_BODY
 
 STATUSES: Mapping[type[ParecidoError], int] = {
     errors.CallerError: 400,
@@ -60,15 +58,16 @@ def install(app: FastAPI) -> None:
     def http(request: Request, error: HTTPException) -> Response:
         code = _CODES.get(error.status_code, "invalid_request")
         message = str(error.detail)
-        if error.status_code in (404, 405):
+        if error.status_code == 413:
+            message = f"The body is over {MAX_BODY} bytes: send less at once."
+        elif error.status_code in (404, 405):
             message = f"There is no {request.method} {request.url.path}: see /docs for the routes."
         body = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
         return envelope(error.status_code, body, error.headers)
 
     @app.exception_handler(Exception)
     def unforeseen(request: Request, error: Exception) -> Response:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        message = "The service failed to answer; its log says why, beside this answer's x-request-id."
+        message = "The service failed to answer; its log says why."
         return envelope(500, {"message": message, "type": "server_error", "param": None, "code": "internal_error"})
 
 
@@ -84,7 +83,9 @@ def validation_error(problems: Sequence[Any]) -> InvalidRequest:
         )
     if first["type"] == "json_invalid":
         return InvalidRequest(f"The body is not JSON: {first['ctx']['error']}.")
-    return InvalidRequest(f"{param or 'The body'}: {first['msg']}.", param=param or None)
+    if not param:
+        return InvalidRequest("The body is not a JSON object sent with `content-type: application/json`.")
+    return InvalidRequest(f"{param}: {first['msg']}.", param=param)
 
 
 def envelope(status: int, error: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:

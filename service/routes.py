@@ -26,11 +26,12 @@ from indexer.describe import describe
 from indexer.errors import ParecidoError
 from indexer.queries import Query
 from service import examples
+from service.bodies import JsonRoute
 from service.errors import validation_error
 from service.requests import BatchRequest, CompareRequest, SearchRequest
 from service.served import Collections, Served
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 _SEARCH = TypeAdapter(SearchRequest)
 
