@@ -1,7 +1,7 @@
 """How is a request's body read?
 
-As JSON by RFC 8259: what the standard library lets pass beside it, such as NaN and halves of surrogate pairs, is refused
-here rather than deep inside.
+As JSON by RFC 8259: what the standard library lets pass beside it, such as NaN and halves of surrogate pairs, is
+refused here rather than deep inside.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import platform
 import socket
 from pathlib import Path
 
