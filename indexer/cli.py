@@ -172,6 +172,8 @@ def _adjusted(
     values: dict[str, Any] = configured.model_dump() if configured else {}
     if sources:
         values["source"] = sources
+    if "text" in given:  # a shell hands over \n as two characters
+        given = {**given, "text": tuple(text.replace("\\n", "\n") for text in given["text"])}
     if "types" in given:
         given = {**given, "types": dict(_typed(pair) for pair in given["types"])}
     if "source" not in values:
@@ -188,13 +190,14 @@ def _typed(pair: str) -> tuple[str, str]:
 
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default=CONFIG_FILE)
-def init(path: Path) -> None:
+@store_option
+def init(path: Path, store: Path | None) -> None:
     """Write a commented example configuration."""
-    from indexer.example import EXAMPLE
+    from indexer.example import EXAMPLE, STORE
 
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(EXAMPLE)
+            file.write(EXAMPLE if store is None else EXAMPLE.replace(STORE, f"store = {_toml(store)}"))
     except FileExistsError as error:
         raise ConfigurationError(f"{path} exists: remove it first, or give another path.") from error
     except OSError as error:
@@ -315,6 +318,11 @@ def model_of(snapshot: Snapshot) -> ModelSource:
     from indexer import models
 
     return lambda: models.load(snapshot.generation.fingerprint, snapshot.generation.device)
+
+
+def _toml(path: Path) -> str:
+    """A path as a TOML string, whose escapes are JSON's."""
+    return orjson.dumps(str(path)).decode()
 
 
 def _json(text: str) -> Any:

@@ -1,5 +1,8 @@
 """What does a configuration look like that names every setting?"""
 
+STORE = '# store = "parecido-data"'
+"""The line that a chosen store replaces."""
+
 EXAMPLE = """\
 # parecido.toml: what `parecido index` indexes. Every setting but `source` has the default that its comment shows.
 

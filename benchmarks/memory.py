@@ -1,0 +1,174 @@
+"""Does indexing stay in bounded memory, however many items there are?
+
+Many short items are indexed with a stub in the model's place, so that what is measured is Parecido: a first run, and a
+second over the unchanged file, each in a fresh process, at two sizes ten apart. The peak of resident memory should
+hardly differ: a ratio of at most 1.3; it leaves with code 1 where it is higher.
+
+    python -m benchmarks.memory [--items 200000 2000000] [--dir FOLDER]
+
+No data is needed: the items are made up as they are written. The larger size takes about 6 GB in --dir. `anonymous` is
+the part of the peak that the kernel cannot take back; the rest is pages of mapped files, which it drops when memory is
+short (sampled every 20 ms from /proc, so absent outside Linux).
+
+The stub makes vectors of 384 dimensions from a hash of the text; the tokenizer is the packaged model's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+from tokenizers import Tokenizer
+
+from indexer import models
+from indexer.build import build
+from indexer.config import DEFAULT_MODEL, CollectionSettings
+from indexer.models import Fingerprint
+from indexer.models.files import describe
+from indexer.progress import progress
+from indexer.vectors import Vectors, normalise
+
+COLLECTION = "memory"
+DIMENSION = 384
+LIMIT = 1.3
+RUNS = ("first", "unchanged")
+SYLLABLES = ("chair", "table", "wood", "steel", "lamp", "shelf", "door", "light", "book", "stand", "glass", "box")
+WORDS = [first + second for first in SYLLABLES for second in SYLLABLES]
+
+
+class StubModel:
+    """Makes a unit vector of every text, always the same one, at next to no cost."""
+
+    fingerprint = Fingerprint("stub", "stub", "1", DIMENSION, "", "", "none", True)
+    device = "cpu"
+    window = 256
+
+    def __init__(self) -> None:
+        self.tokenizer: Tokenizer = Tokenizer.from_file(str(describe(DEFAULT_MODEL).folder / "tokenizer.json"))
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """One row of length 1 for each text."""
+        seeds = np.array([zlib.crc32(text.encode()) for text in texts], dtype=np.uint64)
+        return normalise(_uniform(seeds[:, None] * np.uint64(DIMENSION) + np.arange(DIMENSION, dtype=np.uint64)))
+
+    embed_query = embed_documents
+
+
+def _uniform(counters: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    """Numbers in [-1, 1) from counters: SplitMix64 (Steele, Lea and Flood 2014)."""
+    z = (counters + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (z ^ (z >> np.uint64(31))).astype(np.float64) / 2.0**63 - 1
+
+
+def write_items(path: Path, count: int) -> None:
+    """Made-up products, one a line: the same ones for the same count."""
+    made = random.Random(count)
+    with path.open("wb") as file:
+        for number in range(count):
+            item = {
+                "id": f"item-{number:09d}",
+                "text": f"{' '.join(made.choices(WORDS, k=8))}, model {number}",
+                "category": WORDS[number % 12],
+                "price": round(made.uniform(1, 900), 2),
+                "year": 2000 + number % 26,
+            }
+            file.write(orjson.dumps(item) + b"\n")
+
+
+class Sampler(threading.Thread):
+    """Watches how much memory of this process is of its own making."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak: int | None = None
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Look until told to stop."""
+        statm = Path("/proc/self/statm")
+        while statm.exists() and not self._over.wait(0.02):
+            _, resident, shared = statm.read_text().split()[:3]
+            self.peak = max(self.peak or 0, (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE"))
+
+    def stop(self) -> int | None:
+        """The most that was seen, in bytes; None where it cannot be seen."""
+        self._over.set()
+        self.join()
+        return self.peak
+
+
+def child(items: Path, store: Path) -> None:
+    """One run with the stub in this process; prints its report as JSON."""
+    model = StubModel()
+    models.identify = lambda settings: model.fingerprint
+    models.load = lambda fingerprint, device=None: model
+    sampler = Sampler()
+    sampler.start()
+    report = build(store, COLLECTION, CollectionSettings(source=(str(items),)), progress(COLLECTION))
+    print(orjson.dumps({"report": report, "anonymous": sampler.stop()}).decode())
+
+
+def measure(count: int, folder: Path) -> dict[str, dict[str, Any]]:
+    """Both runs over so many items; what they leave on disk is removed."""
+    items, store = folder / "items.jsonl", folder / "store"
+    try:
+        write_items(items, count)
+        found = {}
+        for run in RUNS:
+            command = [sys.executable, __file__, "--child", str(items), str(store)]
+            out = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+            found[run] = json.loads(out)
+            _print(count, run, found[run])
+        if found["first"]["report"]["items"]["added"] != count or found["unchanged"]["report"]["published"]:
+            raise SystemExit(f"{count} items were not indexed once and left alone the second time: {found}")
+        return found
+    finally:
+        items.unlink(missing_ok=True)
+        shutil.rmtree(store, ignore_errors=True)
+
+
+def _print(count: int, run: str, found: dict[str, Any]) -> None:
+    report = found["report"]
+    anonymous = "" if found["anonymous"] is None else f" (anonymous {found['anonymous']:,})"
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report["seconds"].items())
+    print(f"{count:,} items, {run} run: peak_rss_bytes {report['peak_rss_bytes']:,}{anonymous}")
+    print(f"    seconds: {stages}", flush=True)
+
+
+def main() -> int:
+    """Measure both sizes and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, nargs=2, default=(200_000, 2_000_000), metavar="N", help="the two sizes")
+    parser.add_argument("--dir", type=Path, help="folder for items and store (default: a temporary one)")
+    parser.add_argument("--child", type=Path, nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(*options.child)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="parecido-", dir=options.dir) as temporary:
+        small, large = (measure(count, Path(temporary)) for count in options.items)
+    ratios = {run: large[run]["report"]["peak_rss_bytes"] / small[run]["report"]["peak_rss_bytes"] for run in RUNS}
+    print("ratio of the peaks: " + ", ".join(f"{run} run {ratio:.2f}" for run, ratio in ratios.items()))
+    return int(max(ratios.values()) > LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""Does a run cost what changed, and not what there is?
+
+The items of a file are indexed by `parecido index … --json`, each run in a fresh process: everything, then with nothing
+changed, then with 100 items changed, 10 removed and 10 added, then with 1 % changed. Beside the figures it checks that
+the right passages were embedded, counted from what the store holds before and after, and that 50 items that nobody
+touched answer a search by their id as before. It leaves with code 1 where a check fails.
+
+    python -m benchmarks.reindex FILE [--first N] [--model NAME] [--dir FOLDER]
+
+FILE is any JSON Lines file, plain or gzip, with the fields `id` and `text`, and `title` and others if there are any:
+the packages of a distribution, the articles of a site.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import orjson
+
+from indexer.config import DEFAULT_MODEL
+from indexer.models import Model
+from indexer.queries import Query, item, search
+from indexer.report import STAGES
+from indexer.snapshot import Snapshot, open_newest
+from indexer.storage import collection_folder
+
+COLLECTION = "reindex"
+UNTOUCHED = 50
+PAGE = 10
+COMMAND = [sys.executable, "-c", "from service.cli import main; main()", "index"]
+
+Row = dict[str, Any]
+Nearest = Mapping[str, list[tuple[str, float]]]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is done to the source before a run: rows by number, and how many are added."""
+
+    changed: frozenset[int] = frozenset()
+    removed: frozenset[int] = frozenset()
+    added: int = 0
+
+
+@dataclass(frozen=True)
+class Touched:
+    """The ids that an edit concerned."""
+
+    changed: list[str]
+    removed: list[str]
+    added: list[str]
+
+
+def read(file: Path) -> Iterator[Row]:
+    """The rows that have any text."""
+    with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as lines:
+        rows = (orjson.loads(line) for line in lines if line.strip())
+        yield from (row for row in rows if f"{row.get('title') or ''}{row.get('text') or ''}".strip())
+
+
+def write(file: Path, rows: Iterable[Row]) -> int:
+    """Replace the file by these rows, which may be read from it meanwhile; returns how many there were."""
+    count = 0
+    with (new := file.with_suffix(".new")).open("wb") as out:
+        for row in rows:
+            out.write(orjson.dumps(row) + b"\n")
+            count += 1
+    os.replace(new, file)
+    return count
+
+
+def apply(edit: Edit, file: Path, mark: str) -> Touched:
+    """Edit the source: a changed text gets a last paragraph, an added item is like one that is there."""
+    touched = Touched([], [], [])
+
+    def edited() -> Iterator[Row]:
+        for number, row in enumerate(read(file)):
+            if number in edit.removed:
+                touched.removed.append(row["id"])
+                continue
+            if number < edit.added:
+                new = {**row, "id": f"added-{mark}-{number}", "text": f"{row.get('text') or ''}\n\nAdded in {mark}."}
+                touched.added.append(new["id"])
+                yield new
+            if number in edit.changed:
+                touched.changed.append(row["id"])
+                row["text"] = f"{row.get('text') or ''}\n\nRevised in {mark}."
+            yield row
+
+    write(file, edited())
+    return touched
+
+
+def run_index(file: Path, store: Path, model: str) -> Row:
+    """One run in a fresh process; its report, and `wall` seconds with the start of the process."""
+    options = ["--collection", COLLECTION, "--text", "title", "--text", "text", "--model", model]
+    began = time.monotonic()
+    done = subprocess.run([*COMMAND, str(file), *options, "--store", str(store), "--json"], stdout=subprocess.PIPE)
+    if done.returncode != 0:
+        raise SystemExit(f"parecido index left with code {done.returncode}: {done.stdout.decode()}")
+    return {**json.loads(done.stdout), "wall": time.monotonic() - began}
+
+
+def no_model() -> NoReturn:
+    """What a search by id has for a model."""
+    raise AssertionError("a search by id needs no model")
+
+
+def nearest(snapshot: Snapshot, ids: Collection[str], limit: int) -> Nearest:
+    """The items nearest to each of these."""
+    source: Any = no_model
+    answers = {id: search(snapshot, source, Query(id=id, limit=limit, include=())) for id in ids}
+    return {id: [(hit["id"], hit["similarity"]) for hit in answer["hits"]] for id, answer in answers.items()}
+
+
+def passages(snapshot: Snapshot, ids: Iterable[str]) -> dict[str, set[str]]:
+    """The texts of the passages of each of these items."""
+    return {id: {str(passage["text"]) for passage in item(snapshot, id)["passages"]} for id in ids}
+
+
+def expected(old: Mapping[str, set[str]], new: Mapping[str, set[str]]) -> tuple[int, int]:
+    """The least and the most passages that an honest run embeds: equal texts may be embedded once or once an item."""
+    known: set[str] = set().union(*old.values())
+    most = sum(len(texts - old.get(id, set())) for id, texts in new.items())
+    return len(set().union(*new.values()) - known), most
+
+
+class Bench:
+    """The runs one after the other over one file and one store."""
+
+    def __init__(self, file: Path, store: Path, model: str) -> None:
+        self._file, self._store, self._model = file, store, model
+        self._first: Row | None = None
+        self.failures = 0
+
+    def full(self, count: int) -> None:
+        """Everything."""
+        report = self._run("everything")
+        done = report["passages"]
+        self._check(report["items"]["added"] == count, f"{report['items']['added']} of {count} items added")
+        self._check(done["embedded"] + done["cached"] == done["total"], f"{done} passages")
+
+    def nothing(self) -> None:
+        """The same file again."""
+        report = self._run("nothing changed")
+        self._check(not report["published"] and report["passages"]["embedded"] == 0, "nothing embedded or published")
+
+    def edit(self, label: str, edit: Edit) -> None:
+        """An edited file, and all that must hold afterwards."""
+        before = self._snapshot()
+        touched = apply(edit, self._file, label)
+        concerned = {*touched.changed, *touched.removed, *touched.added}
+        sampled = self._untouched(concerned)
+        margin = PAGE + len(concerned)
+        answers, old = nearest(before, sampled, margin), passages(before, touched.changed)
+        report = self._run(label)
+        after = self._snapshot()
+        counts = tuple(report["items"][what] for what in ("changed", "deleted", "added"))
+        wanted = (len(touched.changed), len(touched.removed), len(touched.added))
+        self._check(counts == wanted, f"changed, removed, added: {counts}, made {wanted}")
+        least, most = expected(old, passages(after, [*touched.changed, *touched.added]))
+        embedded = report["passages"]["embedded"]
+        self._check(least <= embedded <= most, f"{embedded} passages embedded, {least} to {most} are right")
+        same = sum(
+            _without(hits, concerned) == _without(answers[id], concerned)
+            for id, hits in nearest(after, sampled, margin).items()
+        )
+        self._check(same == len(sampled), f"{same} of {len(sampled)} untouched items answer as before")
+
+    def _snapshot(self) -> Snapshot:
+        return open_newest(collection_folder(self._store, COLLECTION))
+
+    def _untouched(self, concerned: Collection[str]) -> list[str]:
+        ids = [row["id"] for row in read(self._file) if row["id"] not in concerned]
+        return random.Random(1).sample(ids, min(UNTOUCHED, len(ids)))
+
+    def _run(self, label: str) -> Row:
+        report = run_index(self._file, self._store, self._model)
+        self._first = first = self._first or report
+        stages = ", ".join(f"{stage} {report['seconds'][stage]:.2f}" for stage in STAGES)
+        total, peak = report["seconds"]["total"], report["peak_rss_bytes"]
+        times, memory = total / first["seconds"]["total"], peak / first["peak_rss_bytes"]
+        print(f"{label}: {total:.2f} s ({times:.4f} of the first), {report['wall']:.2f} s with the process's start")
+        print(f"    seconds: {stages}")
+        print(f"    passages: {report['passages']}, peak_rss_bytes {peak:,} ({memory:.2f} of the first)", flush=True)
+        return report
+
+    def _check(self, holds: bool, what: str) -> None:
+        self.failures += not holds
+        print(f"    {'ok' if holds else 'WRONG'}: {what}", flush=True)
+
+
+def _without(hits: Iterable[tuple[str, float]], concerned: Collection[str]) -> list[tuple[str, float]]:
+    return [hit for hit in hits if hit[0] not in concerned][:PAGE]
+
+
+def main() -> int:
+    """Index, edit, and index again."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="items as JSON Lines, plain or gzip")
+    parser.add_argument("--first", type=int, help="only the first N items")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or folder (default: %(default)s)")
+    parser.add_argument("--dir", type=Path, help="folder for the items and the store (default: a temporary one)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="parecido-", dir=options.dir) as temporary:
+        file = Path(temporary) / "items.jsonl"
+        count = write(file, itertools.islice(read(options.file), options.first))
+        if count < 400:
+            parser.error(f"{options.file} has {count} items with text; 400 are needed.")
+        print(f"{options.file.name}: {count} items, model {options.model}")
+        bench = Bench(file, Path(temporary) / "store", options.model)
+        bench.full(count)
+        bench.nothing()
+        rows = random.Random(0).sample(range(count), 110)
+        bench.edit("100 changed, 10 removed, 10 added", Edit(frozenset(rows[:100]), frozenset(rows[100:]), added=10))
+        bench.edit("1 % changed", Edit(frozenset(random.Random(2).sample(range(count), max(count // 100, 1)))))
+    return int(bench.failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
