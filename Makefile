@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test check format bench
+.PHONY: help install demo serve test check format openapi bench
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt tools/install.sh
 	@PYTHON="$(PYTHON)" tools/install.sh $(VENV)
 	@touch $@
 
-demo: $(INSTALLED) ## index Python's own documentation and search it (ARGS=--ask to type questions)
+demo: $(INSTALLED) ## index Python's own documentation and serve it (ARGS=--ask: three questions, then end)
 	@$(BIN)/parecido demo $(ARGS)
 
 serve: $(INSTALLED) ## answer searches over HTTP (ARGS="--port 8000")
@@ -37,6 +37,9 @@ check: $(INSTALLED) ## lint, format, types and the walls between the parts; chan
 format: $(INSTALLED) ## format the code and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+openapi: $(INSTALLED) ## write openapi.json anew, after a change of the routes
+	@$(BIN)/python tools/write_openapi.py > openapi.json.new && mv openapi.json.new openapi.json
 
 bench: $(INSTALLED) ## measure speed and recall (ARGS go to the benchmark)
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks $(ARGS)

@@ -31,7 +31,6 @@ from typing import Any, NoReturn
 import orjson
 
 from indexer.config import DEFAULT_MODEL
-from indexer.models import Model
 from indexer.queries import Query, item, search
 from indexer.report import STAGES
 from indexer.snapshot import Snapshot, open_newest
@@ -50,7 +49,9 @@ Nearest = Mapping[str, list[tuple[str, float]]]
 class Edit:
     """What is done to the source before a run: rows by number, and how many are added."""
 
-    changed: frozenset[int] = frozenset()
+    name: str
+    """What the texts of changed and added items say; another one for each edit of a file."""
+    changed: frozenset[int]
     removed: frozenset[int] = frozenset()
     added: int = 0
 
@@ -82,22 +83,21 @@ def write(file: Path, rows: Iterable[Row]) -> int:
     return count
 
 
-def apply(edit: Edit, file: Path, mark: str) -> Touched:
+def apply(edit: Edit, file: Path) -> Touched:
     """Edit the source: a changed text gets a last paragraph, an added item is like one that is there."""
     touched = Touched([], [], [])
 
     def edited() -> Iterator[Row]:
         for number, row in enumerate(read(file)):
+            if number < edit.added:
+                touched.added.append(f"added-{number}-in-{edit.name}")
+                yield {**row, "id": touched.added[-1], "text": f"{row.get('text') or ''}\n\nAdded in {edit.name}."}
             if number in edit.removed:
                 touched.removed.append(row["id"])
                 continue
-            if number < edit.added:
-                new = {**row, "id": f"added-{mark}-{number}", "text": f"{row.get('text') or ''}\n\nAdded in {mark}."}
-                touched.added.append(new["id"])
-                yield new
             if number in edit.changed:
                 touched.changed.append(row["id"])
-                row["text"] = f"{row.get('text') or ''}\n\nRevised in {mark}."
+                row["text"] = f"{row.get('text') or ''}\n\nRevised in {edit.name}."
             yield row
 
     write(file, edited())
@@ -121,8 +121,7 @@ def no_model() -> NoReturn:
 
 def nearest(snapshot: Snapshot, ids: Collection[str], limit: int) -> Nearest:
     """The items nearest to each of these."""
-    source: Any = no_model
-    answers = {id: search(snapshot, source, Query(id=id, limit=limit, include=())) for id in ids}
+    answers = {id: search(snapshot, no_model, Query(id=id, limit=limit, include=())) for id in ids}
     return {id: [(hit["id"], hit["similarity"]) for hit in answer["hits"]] for id, answer in answers.items()}
 
 
@@ -161,7 +160,7 @@ class Bench:
     def edit(self, label: str, edit: Edit) -> None:
         """An edited file, and all that must hold afterwards."""
         before = self._snapshot()
-        touched = apply(edit, self._file, label)
+        touched = apply(edit, self._file)
         concerned = {*touched.changed, *touched.removed, *touched.added}
         sampled = self._untouched(concerned)
         margin = PAGE + len(concerned)
@@ -225,8 +224,10 @@ def main() -> int:
         bench.full(count)
         bench.nothing()
         rows = random.Random(0).sample(range(count), 110)
-        bench.edit("100 changed, 10 removed, 10 added", Edit(frozenset(rows[:100]), frozenset(rows[100:]), added=10))
-        bench.edit("1 % changed", Edit(frozenset(random.Random(2).sample(range(count), max(count // 100, 1)))))
+        bench.edit(
+            "100 changed, 10 removed, 10 added", Edit("some", frozenset(rows[:100]), frozenset(rows[100:]), added=10)
+        )
+        bench.edit("1 % changed", Edit("one-percent", frozenset(random.Random(2).sample(range(count), count // 100))))
     return int(bench.failures > 0)
 
 

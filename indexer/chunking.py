@@ -9,6 +9,7 @@ none has more tokens than the model reads.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 from semantic_text_splitter import TextSplitter
 
@@ -52,6 +53,17 @@ class Chunker:
         return len(self._tokenizer.encode(text, add_special_tokens=False)) <= self._tokens
 
 
+_made: WeakKeyDictionary[Model, dict[tuple[int, int], Chunker]] = WeakKeyDictionary()
+"""Chunkers in use: one takes milliseconds to make, a query no more than that in all."""
+
+
+def _chunker(model: Model, tokens: int, overlap: int) -> Chunker:
+    made = _made.setdefault(model, {})
+    if (tokens, overlap) not in made:
+        made[tokens, overlap] = Chunker(model.tokenizer, tokens, overlap)
+    return made[tokens, overlap]
+
+
 def document_chunker(model: Model, settings: PassageSettings) -> Chunker:
     """The chunker for items' texts; raises ConfigurationError for settings that the model cannot hold."""
     room = _room(model, model.fingerprint.document_prompt)
@@ -68,13 +80,13 @@ def document_chunker(model: Model, settings: PassageSettings) -> Chunker:
             f"passages.overlap is {overlap}, more than half of a passage's {tokens} tokens: set {tokens // 2} or less.",
             param="passages.overlap",
         )
-    return Chunker(model.tokenizer, tokens, overlap)
+    return _chunker(model, tokens, overlap)
 
 
 def query_chunker(model: Model) -> Chunker:
     """The chunker for query texts, which take as much of the window as they can."""
     room = _room(model, model.fingerprint.query_prompt)
-    return Chunker(model.tokenizer, room, room // 8)
+    return _chunker(model, room, room // 8)
 
 
 def _room(model: Model, prompt: str) -> int:

@@ -19,9 +19,8 @@ import click
 import orjson
 
 from indexer import printing
-from indexer.config import CONFIG_FILE, CollectionSettings, Settings, collection_settings, load
+from indexer.config import CONFIG_FILE, Settings, chosen, load
 from indexer.errors import CallerError, CollectionLocked, ConfigurationError, ParecidoError, SourceError
-from indexer.items import FieldType
 
 if TYPE_CHECKING:
     from indexer.queries import ModelSource
@@ -128,9 +127,9 @@ def index(
 
     settings = settings_of(config, store)
     worst = OK
-    for name, chosen in _chosen(settings, names, collection, options).items():
+    for name, one in chosen(settings, names, collection, options).items():
         try:
-            report = build(settings.store, name, chosen, progress(name), rebuild)
+            report = build(settings.store, name, one, progress(name), rebuild)
         except ParecidoError as error:
             if as_json:
                 emit({"collection": name, "error": error.to_json()})
@@ -140,52 +139,6 @@ def index(
         emit(report) if as_json else click.echo(printing.report(report))
         worst = worst or (REJECTS if report.items.rejected else OK)
     sys.exit(worst)
-
-
-def _chosen(
-    settings: Settings, names: tuple[str, ...], collection: str | None, options: dict[str, Any]
-) -> dict[str, CollectionSettings]:
-    """The collections to index, with their settings."""
-    given = {key: value for key, value in options.items() if value not in (None, ())}
-    if collection is not None:
-        return {collection: _adjusted(settings.collections.get(collection), names, given, collection)}
-    if not settings.collections:
-        raise ConfigurationError(
-            "There is no collection to index: give files and --collection NAME, or write a parecido.toml with "
-            "`parecido init`."
-        )
-    unknown = [name for name in names if name not in settings.collections]
-    if unknown:
-        raise ConfigurationError(
-            f"parecido.toml has no collection {unknown[0]!r}; it has {', '.join(settings.collections)}. To index "
-            "files, say into which collection with --collection NAME.",
-            param="collection",
-        )
-    wanted = names or tuple(settings.collections)
-    return {name: _adjusted(settings.collections[name], (), given, name) for name in wanted}
-
-
-def _adjusted(
-    configured: CollectionSettings | None, sources: tuple[str, ...], given: dict[str, Any], name: str
-) -> CollectionSettings:
-    """The configured settings with what the command line says in their place."""
-    values: dict[str, Any] = configured.model_dump() if configured else {}
-    if sources:
-        values["source"] = sources
-    if "text" in given:  # a shell hands over \n as two characters
-        given = {**given, "text": tuple(text.replace("\\n", "\n") for text in given["text"])}
-    if "types" in given:
-        given = {**given, "types": dict(_typed(pair) for pair in given["types"])}
-    if "source" not in values:
-        raise ConfigurationError(f"Collection {name!r} has no source: give its files, folders or globs.")
-    return collection_settings({**values, **given}, f"Collection {name!r}")
-
-
-def _typed(pair: str) -> tuple[str, str]:
-    field, equals, kind = pair.rpartition("=")
-    if not equals or kind not in set(FieldType):
-        raise ConfigurationError(f"--type is FIELD=TYPE with one of {', '.join(FieldType)} (got {pair!r}).")
-    return field, kind
 
 
 @main.command()

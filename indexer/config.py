@@ -114,6 +114,56 @@ def collection_settings(values: Mapping[str, Any], where: str) -> CollectionSett
         raise ConfigurationError(_explain(error, where)) from error
 
 
+def chosen(
+    settings: Settings, names: tuple[str, ...], collection: str | None, options: Mapping[str, Any]
+) -> dict[str, CollectionSettings]:
+    """The collections that a command line asks to index, with its options in the place of what is configured.
+
+    `names` are the sources of `collection` where that is given, and configured collections (all, if there are none)
+    where it is not. Raises ConfigurationError where there is nothing to index.
+    """
+    given = {key: value for key, value in options.items() if value not in (None, ())}
+    if collection is not None:
+        return {collection: _adjusted(settings.collections.get(collection), names, given, collection)}
+    if not settings.collections:
+        raise ConfigurationError(
+            "There is no collection to index: give files and --collection NAME, or write a parecido.toml with "
+            "`parecido init`."
+        )
+    unknown = [name for name in names if name not in settings.collections]
+    if unknown:
+        raise ConfigurationError(
+            f"parecido.toml has no collection {unknown[0]!r}; it has {', '.join(settings.collections)}. To index "
+            "files, say into which collection with --collection NAME.",
+            param="collection",
+        )
+    wanted = names or tuple(settings.collections)
+    return {name: _adjusted(settings.collections[name], (), given, name) for name in wanted}
+
+
+def _adjusted(
+    configured: CollectionSettings | None, sources: tuple[str, ...], given: dict[str, Any], name: str
+) -> CollectionSettings:
+    """The configured settings with what the command line says in their place."""
+    values: dict[str, Any] = configured.model_dump() if configured else {}
+    if sources:
+        values["source"] = sources
+    if "text" in given:  # a shell hands over \n as two characters
+        given = {**given, "text": tuple(text.replace("\\n", "\n") for text in given["text"])}
+    if "types" in given:
+        given = {**given, "types": dict(_typed(pair) for pair in given["types"])}
+    if "source" not in values:
+        raise ConfigurationError(f"Collection {name!r} has no source: give its files, folders or globs.")
+    return collection_settings({**values, **given}, f"Collection {name!r}")
+
+
+def _typed(pair: str) -> tuple[str, str]:
+    field, equals, kind = pair.rpartition("=")
+    if not equals or kind not in set(FieldType):
+        raise ConfigurationError(f"--type is FIELD=TYPE with one of {', '.join(FieldType)} (got {pair!r}).")
+    return field, kind
+
+
 def _read(path: Path) -> Settings:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))

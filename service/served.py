@@ -124,8 +124,8 @@ class Collections:
             try:
                 self.refresh()
                 busy = self.verify_one()
-            except ParecidoError as error:
-                log.error("the store cannot be read: %s", error.message)
+            except Exception:  # whatever it is, what is served now must go on, and the next look may succeed
+                log.exception("looking for new generations failed")
                 busy = False
             if not busy:
                 self._stop.wait(SECONDS_BETWEEN_LOOKS)

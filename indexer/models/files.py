@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,11 @@ def _from_hub(name: str) -> Path:
     repo = name if "/" in name else f"sentence-transformers/{name}"
     wanted = [f"*{suffix}" for suffix in sorted(_PARTS)]
     unwanted = [f"{folder}/*" for folder in sorted(_OTHER_BACKENDS)]
+    # What is on this machine already is taken as it is, so that a run neither needs the hub nor changes space with it.
+    with contextlib.suppress(LocalEntryNotFoundError, HFValidationError):
+        folder = Path(snapshot_download(repo, allow_patterns=wanted, ignore_patterns=unwanted, local_files_only=True))
+        if any(folder.rglob("*.safetensors")) or any(folder.rglob("*.bin")):
+            return folder
     try:
         return Path(snapshot_download(repo, allow_patterns=wanted, ignore_patterns=unwanted))
     except (HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:

