@@ -68,6 +68,6 @@ def open_index(path: Path) -> AnnIndex:
     """The index in a file, memory-mapped; raises CorruptGeneration where FAISS cannot read it."""
     try:
         return AnnIndex(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:  # a damaged length asks for more memory than there is
         reason = str(error).strip().splitlines()[-1]
         raise CorruptGeneration(f"{str(path)!r} is not an index that FAISS can read ({reason}).") from error

@@ -102,6 +102,7 @@ class _Run:
         inferred = self._read(spool)
         with self.watch.stage("compare"):
             found = compare(spool, published, self.rejects, self.settings.allow_unread_deletions)
+        self.rejects.keep(self.folder.path / REJECTS)
         if old and not rebuild and not found.to_write and not found.deleted:
             return self._report(found, Counter(), old, "nothing changed", published=False)
         schema = self._schema(inferred, found)
@@ -211,7 +212,7 @@ class _Run:
     def _report(
         self, found: Comparison, counter: Counter, generation: Generation, reason: str, *, published: bool
     ) -> Report:
-        rejects_file = self.rejects.keep(self.folder.path / REJECTS)
+        rejects_file = str(self.folder.path / REJECTS) if self.rejects.count else None
         return Report(
             collection=self.folder.name,
             generation=generation.number,
@@ -229,7 +230,7 @@ class _Run:
             passages=PassageCounts(generation.counts.passages, counter.embedded, counter.cached),
             seconds=self.watch.totals(),
             peak_rss_bytes=peak_rss_bytes(),
-            rejects_file=str(rejects_file) if rejects_file else None,
+            rejects_file=rejects_file,
         )
 
 

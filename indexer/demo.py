@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from indexer import storage
 from indexer.errors import SourceError
 from indexer.items import Item, Value
 
@@ -90,7 +91,7 @@ def write_corpus(path: Path) -> int:
         _run_apart(unfinished)
         with unfinished.open("rb") as lines:
             count = sum(1 for _ in lines)
-        unfinished.replace(path)
+        storage.replace_file(unfinished, path)
     except (OSError, subprocess.SubprocessError) as error:
         raise SourceError(f"The demo corpus could not be written to {path}: {_reason(error)}") from error
     finally:

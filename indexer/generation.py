@@ -136,7 +136,9 @@ def write_deleted(folder: CollectionFolder, number: int, segment: str, deleted: 
     """Write the deletion bitmap of a segment for the generation of that number."""
     path = storage.make_folder(folder.generations / f"{number:06d}") / f"{segment}.deleted"
     storage.remove(path)
-    return storage.write_file(path, np.packbits(deleted, bitorder="little").tobytes())
+    sealed = storage.write_file(path, np.packbits(deleted, bitorder="little").tobytes())
+    storage.sync_folder(path.parent)
+    return sealed
 
 
 def read_deleted(folder: CollectionFolder, generation: Generation, segment: SegmentEntry) -> Bits | None:

@@ -186,7 +186,8 @@ def _without_model(snapshot: Snapshot, query: Query) -> _Resolved:
 
 
 def check_text(text: str, param: str) -> None:
-    """Refuse a text that is blank or over the maximum."""
+    """Refuse a text that is blank, over the maximum, or no text at all."""
+    check_unicode(text, param)
     if not text.strip():
         raise InvalidRequest("The text is blank: give some words.", param=param)
     if len(text) > MAX_TEXT:
@@ -194,6 +195,14 @@ def check_text(text: str, param: str) -> None:
             f"The text has {len(text)} characters; {MAX_TEXT} is the most: shorten it, or index it and search by id.",
             param=param,
         )
+
+
+def check_unicode(text: str, param: str | None) -> None:
+    """Refuse what has no encoding: a shell hands over stray bytes as halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"{text!r} is not valid Unicode: check its encoding.", param=param) from error
 
 
 def _vector(snapshot: Snapshot, vector: Sequence[float]) -> Vectors:
@@ -220,6 +229,7 @@ def embed_queries(model: Model, texts: Sequence[str]) -> list[Vectors]:
 
 def find(snapshot: Snapshot, id: str, param: str | None = None) -> Found:
     """The item of that id; raises ItemNotFound."""
+    check_unicode(id, param)
     found = snapshot.find(id)
     if found is None:
         own = snapshot.generation

@@ -17,7 +17,7 @@ from indexer.storage import OutputFile
 
 
 class Rejects:
-    """Takes rejected rows while a run lasts; the file is complete when `close` returns."""
+    """Takes rejected rows while a run reads; the file lasts once it is kept."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -42,11 +42,10 @@ class Rejects:
         row = {"file": place.file, "line": place.line, "id": rejected.id, "reason": rejected.reason}
         self._file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
-    def keep(self, path: Path) -> Path | None:
-        """Have the file under its lasting name, in place of the last run's; None where there are no rejects."""
+    def keep(self, path: Path) -> None:
+        """Have the file under its lasting name, in place of the last run's; no file where there are no rejects."""
         if self._file is None:
             storage.remove(path)
-            return None
+            return
         self._file.seal()
         storage.replace_file(self._path, path)
-        return path

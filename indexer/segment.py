@@ -209,7 +209,7 @@ class Segment:
             self.starts: npt.NDArray[np.uint32] = _numbers(passages["start"])
             self.ends: npt.NDArray[np.uint32] = _numbers(passages["end"])
             self.passage_hashes: pa.ChunkedArray = passages["hash"]
-        except (pa.ArrowInvalid, OSError, KeyError, ValueError) as error:
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise CorruptGeneration(f"A file of segment {str(folder)!r} is damaged: {error}.") from error
         self.vectors = _map_vectors(folder / VECTORS, entry.passages, entry.dimension)
         self.ann = ann.open_index(folder / ANN)

@@ -22,7 +22,8 @@ def normalise(vectors: npt.ArrayLike) -> Vectors:
     Raises ValueError for a row that has no direction: all zeros, or with a NaN or an infinity in it.
     """
     rows = np.atleast_2d(np.asarray(vectors, dtype=np.float64))
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    with np.errstate(over="ignore"):  # an overflow makes an infinity, which is refused below
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(lengths).all() or (lengths == 0).any():
         bad = int(np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))[0])
         raise ValueError(f"row {bad} has no direction: it is all zeros or holds a NaN or an infinity")

@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from service import errors
-from service.bodies import MAX_BODY
 from service.middleware import RequestId
 from service.routes import router
 from service.served import Collections
@@ -40,7 +39,6 @@ def create_app(store: Path) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=MAX_BODY,
     )
     app.state.collections = Collections(store)
     app.include_router(router)

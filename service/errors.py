@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from indexer import errors
 from indexer.errors import InvalidRequest, ParecidoError
 from service.bodies import MAX_BODY
+from service.middleware import HEADER, SCOPE_KEY
 
 STATUSES: Mapping[type[ParecidoError], int] = {
     errors.CallerError: 400,
@@ -68,7 +69,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def unforeseen(request: Request, error: Exception) -> Response:
         message = "The service failed to answer; its log says why."
-        return envelope(500, {"message": message, "type": "server_error", "param": None, "code": "internal_error"})
+        body = {"message": message, "type": "server_error", "param": None, "code": "internal_error"}
+        return envelope(500, body, {HEADER: request.scope[SCOPE_KEY]})
 
 
 def validation_error(problems: Sequence[Any]) -> InvalidRequest:

@@ -7,6 +7,10 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+HEADER = "x-request-id"
+SCOPE_KEY = "parecido.request_id"
+"""Where in a request's scope its id stands, for what is answered outside of all middleware: a failure."""
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -21,12 +25,13 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        given = dict(scope["headers"]).get(HEADER.encode(), b"")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        scope[SCOPE_KEY] = request_id.decode()
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                message["headers"] = [*message.get("headers", ()), (HEADER.encode(), request_id)]
             await send(message)
 
         await self._app(scope, receive, marked)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import TypeAdapter, ValidationError
+from starlette.convertors import Convertor, register_url_convertor
 from typing_extensions import TypedDict
 
 from indexer import queries
@@ -30,6 +31,23 @@ from service.bodies import JsonRoute
 from service.errors import validation_error
 from service.requests import BatchRequest, CompareRequest, SearchRequest
 from service.served import Collections, Served
+
+
+class AnyId(Convertor[str]):
+    """The rest of a path, whatever is in it; starlette's own `path` stops at a line break."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        """The id that a path names."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """The path that names an id."""
+        return value
+
+
+register_url_convertor("id", AnyId())
 
 router = APIRouter(route_class=JsonRoute)
 
@@ -94,7 +112,7 @@ def healthz() -> Response:
 
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}}, tags=["service"])
 def readyz(request: Request) -> Response:
-    """Whether at least one collection and its model are open; one that cannot be opened is named."""
+    """Whether all collections were looked at and at least one is open; one that cannot be opened is named."""
     collections = _collections(request)
     reason = collections.why_not_ready()
     body = Readiness(
@@ -121,7 +139,7 @@ def get_collection(request: Request, collection: Name) -> Response:
 
 
 @router.get(
-    "/v1/collections/{collection}/items/{id:path}", response_model=ItemAnswer, responses=_ERRORS, tags=["collections"]
+    "/v1/collections/{collection}/items/{id:id}", response_model=ItemAnswer, responses=_ERRORS, tags=["collections"]
 )
 def get_item(
     request: Request,

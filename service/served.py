@@ -33,8 +33,8 @@ class Served:
 
     snapshot: Snapshot
     model: Model
-    verified: bool
-    """Whether every file's checksum has been compared."""
+    unverified: frozenset[str]
+    """Segments whose checksums have not been compared yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,11 @@ class Collections:
         return {name: problem.message for name, problem in sorted(self._problems.items())}
 
     def why_not_ready(self) -> str | None:
-        """Why nothing can be answered; None once something can."""
-        if self._served:
-            return None
+        """Why nothing should be asked yet; None once every collection was looked at and something can be answered."""
         if not self._looked:
             return "The service is still opening its collections."
+        if self._served:
+            return None
         if self._problems:
             return "No collection could be opened."
         return f"No collection is published in {str(self.store)!r}: index one with `parecido index`."
@@ -108,12 +108,13 @@ class Collections:
         self._looked = True
 
     def verify_one(self) -> bool:
-        """Compare the checksums of one collection that was opened without; whether there was one."""
+        """Compare the checksums of one segment that was opened without; whether there was one."""
         for name, served in self._served.items():
-            if not served.verified:
+            if served.unverified:
+                segment = min(served.unverified)
                 try:
-                    verify(served.snapshot)
-                    self._put(name, replace(served, verified=True))
+                    verify(served.snapshot, {segment})
+                    self._put(name, replace(served, unverified=served.unverified - {segment}))
                 except ParecidoError as error:
                     self._withdraw(name, served.snapshot.generation.number, error)
                 return True
@@ -142,22 +143,29 @@ class Collections:
         if problem and problem.number == newest and time.monotonic() - problem.tried < SECONDS_BETWEEN_TRIES:
             return
         try:
-            self._put(name, self._open(folder, check=self._looked))
+            self._put(name, self._open(folder, served))
         except ParecidoError as error:
             log.error("collection %s: generation %d is not served: %s", name, newest, error.message)
             self._note(name, Problem(newest, error.message, time.monotonic()))
 
-    def _open(self, folder: CollectionFolder, check: bool) -> Served:
-        """Open the newest generation and its model, ready for the first query."""
+    def _open(self, folder: CollectionFolder, served: Served | None) -> Served:
+        """Open the newest generation and its model, ready for the first query.
+
+        What is new in it is verified first, except at the start, when lengths and structure have to do for a while.
+        """
         snapshot = open_newest(folder)
-        if check:
-            verify(snapshot)
         generation = snapshot.generation
+        unverified = {entry.id for entry in generation.segments}
+        if served:
+            unverified -= {entry.id for entry in served.snapshot.generation.segments} - served.unverified
+        if self._looked:
+            verify(snapshot, unverified)
+            unverified = set()
         model = self._loaded(generation.fingerprint) or models.load(generation.fingerprint, generation.device)
         model.embed_query(["warm"])
         snapshot.warm()
         log.info("collection %s: serving generation %d", folder.name, generation.number)
-        return Served(snapshot, model, verified=check)
+        return Served(snapshot, model, frozenset(unverified))
 
     def _loaded(self, fingerprint: Fingerprint) -> Model | None:
         return next((s.model for s in self._served.values() if s.model.fingerprint == fingerprint), None)
