@@ -21,7 +21,7 @@ from indexer.config import CollectionSettings, check_collection_name
 from indexer.embedding import Counter, prepare
 from indexer.errors import StorageError
 from indexer.generation import Bits, Counts, Deleted, Generation
-from indexer.items import Rejected, Schema
+from indexer.items import FieldType, Rejected, Schema
 from indexer.models import Fingerprint
 from indexer.rejects import Rejects
 from indexer.report import ItemCounts, PassageCounts, Progress, Report, Stopwatch, peak_rss_bytes
@@ -142,9 +142,15 @@ class _Run:
 
     def _schema(self, inferred: Schema, found: Comparison) -> Schema:
         """The columns to write; those of items that stay as published must be among them."""
-        if self.current and (found.kept or found.held):
-            return {**self.current.generation.schema, **inferred}
-        return inferred
+        if not self.current or not (found.kept or found.held):
+            return inferred
+        old, declared = self.current.generation.schema, self.settings.types
+        floats = {
+            name: FieldType.FLOAT
+            for name, kind in inferred.items()
+            if kind is FieldType.INTEGER and old.get(name) is FieldType.FLOAT and name not in declared
+        }
+        return {**old, **inferred, **floats}
 
     def _write(self, items: Iterator[Pending], total: int, schema: Schema, counter: Counter) -> list[SegmentEntry]:
         """Embed the items and write their segments; a run that only deletes needs no model."""

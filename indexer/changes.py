@@ -227,7 +227,7 @@ def _carried(found: Found, schema: Schema) -> Pending:
             "because the store keeps no texts: mend the rejected rows and run it again."
         )
     try:
-        metadata = SchemaInference({}, schema).fit(segment.metadata(row), textual=False)
+        metadata = SchemaInference(schema, {}).fit(segment.metadata(row), textual=False)
     except ValueError as error:
         raise SchemaConflict(
             f"Item {id!r} is kept as published, but {error}: mend its row and run it again."

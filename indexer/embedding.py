@@ -7,7 +7,7 @@ vector; equal texts in a window are embedded once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,6 @@ from indexer.items import hash_text
 from indexer.models import Model
 from indexer.report import Progress
 from indexer.segment import Prepared
-from indexer.snapshot import Found
 from indexer.vectors import Vectors
 
 WINDOW_ITEMS = 16_384
@@ -37,11 +36,13 @@ class Counter:
 
 @dataclass(slots=True)
 class _Window:
-    items: list[Pending] = field(default_factory=list)
+    """Some items, their passages, and one row of vectors for each distinct text among these."""
+
+    items: list[Pending]
     spans: list[list[Span]] = field(default_factory=list)
     hashes: list[list[bytes]] = field(default_factory=list)
-    missing: dict[bytes, str] = field(default_factory=dict)
-    known: dict[bytes, Vectors] = field(default_factory=dict)
+    rows: dict[bytes, int] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
 
 
 def prepare(
@@ -53,17 +54,14 @@ def prepare(
     """
     for items in _windows(pending):
         window = _split(items, model.fingerprint.document_prompt, chunker)
-        if reuse:
-            for item in items:
-                if item.old:
-                    window.known |= _published(item.old, window.missing)
-        for hash in window.known:
-            window.missing.pop(hash, None)
-        _embed(window, model, progress)
-        counter.embedded += len(window.missing)
-        counter.cached += sum(map(len, window.hashes)) - len(window.missing)
+        vectors = np.empty((len(window.texts), model.fingerprint.dimension), dtype=np.float32)
+        known = _published(window, vectors) if reuse else set[int]()
+        missing = [row for row in range(len(window.texts)) if row not in known]
+        _embed(window, missing, vectors, model, progress)
+        counter.embedded += len(missing)
+        counter.cached += sum(map(len, window.hashes)) - len(missing)
         yield [
-            Prepared(item.item, spans, hashes, np.concatenate([window.known[h] for h in hashes]))
+            Prepared(item.item, spans, hashes, vectors[[window.rows[hash] for hash in hashes]])
             for item, spans, hashes in zip(window.items, window.spans, window.hashes, strict=True)
         ]
 
@@ -82,7 +80,7 @@ def _windows(pending: Iterable[Pending]) -> Iterator[list[Pending]]:
 
 
 def _split(items: list[Pending], prompt: str, chunker: Chunker) -> _Window:
-    window = _Window(items=items)
+    window = _Window(items)
     for pending in items:
         text = pending.item.text
         spans = chunker.split(text)
@@ -90,33 +88,42 @@ def _split(items: list[Pending], prompt: str, chunker: Chunker) -> _Window:
         hashes = [hash_text(prompt + passage) for passage in passages]
         window.spans.append(spans)
         window.hashes.append(hashes)
-        window.missing.update(zip(hashes, passages, strict=True))
+        for hash, passage in zip(hashes, passages, strict=True):
+            if hash not in window.rows:
+                window.rows[hash] = len(window.texts)
+                window.texts.append(passage)
     return window
 
 
-def _published(old: Found, wanted: dict[bytes, str]) -> dict[bytes, Vectors]:
-    segment = old.segment
-    rows = segment.passages_of(old.row)
-    hashes: list[bytes] = segment.passage_hashes.slice(rows.start, len(rows)).to_pylist()
-    return {h: np.array(segment.vectors[r : r + 1]) for h, r in zip(hashes, rows, strict=True) if h in wanted}
+def _published(window: _Window, vectors: Vectors) -> set[int]:
+    """Fill in the vectors that the items' published versions have; returns their rows."""
+    known = set[int]()
+    for item in window.items:
+        if item.old is None:
+            continue
+        segment, passages = item.old.segment, item.old.segment.passages_of(item.old.row)
+        hashes = segment.passage_hashes.slice(passages.start, len(passages)).to_pylist()
+        for hash, passage in zip(hashes, passages, strict=True):
+            if (row := window.rows.get(hash)) is not None:
+                vectors[row] = segment.vectors[passage]
+                known.add(row)
+    return known
 
 
-def _embed(window: _Window, model: Model, progress: Progress) -> None:
-    """Embed what is missing, shortest first, and let the progress follow the share of characters done."""
-    hashes = sorted(window.missing, key=lambda key: len(window.missing[key]))
-    total = sum(map(len, window.missing.values()))
+def _embed(window: _Window, missing: list[int], vectors: Vectors, model: Model, progress: Progress) -> None:
+    """Embed the missing rows, longest first, and let the progress follow the share of characters done.
+
+    Longest first: every batch then fits into the memory that the one before it has left.
+    """
+    order = sorted(missing, key=lambda row: len(window.texts[row]), reverse=True)
+    total = sum(len(window.texts[row]) for row in order)
     done = reported = 0
-    for slice_ in _slices(hashes):
-        texts = [window.missing[hash] for hash in slice_]
-        for hash, vector in zip(slice_, model.embed_documents(texts), strict=True):
-            window.known[hash] = vector[None, :]
+    for start in range(0, len(order), SLICE):
+        rows = order[start : start + SLICE]
+        texts = [window.texts[row] for row in rows]
+        vectors[rows] = model.embed_documents(texts)
         done += sum(map(len, texts))
         step = len(window.items) * done // total - reported
         progress.advance(step)
         reported += step
     progress.advance(len(window.items) - reported)
-
-
-def _slices(hashes: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    for start in range(0, len(hashes), SLICE):
-        yield hashes[start : start + SLICE]

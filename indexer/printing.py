@@ -38,9 +38,12 @@ def hits(answer: SearchAnswer) -> str:
     """Similarity, id and the beginning of the best passage, one hit a line."""
     if not answer["hits"]:
         return "Nothing found."
-    width = min(40, max(len(hit["id"]) for hit in answer["hits"]))
+    # An id may hold anything, a line break or a terminal's control codes too.
+    ids = [hit["id"] if hit["id"].isprintable() else ascii(hit["id"]) for hit in answer["hits"]]
+    width = min(40, max(map(len, ids)))
     return "\n".join(
-        f"{hit['similarity']:.4f}  {hit['id']:<{width}}  {_preview(hit['passage'])}" for hit in answer["hits"]
+        f"{hit['similarity']:.4f}  {id:<{width}}  {_preview(hit['passage'])}"
+        for id, hit in zip(ids, answer["hits"], strict=True)
     )
 
 

@@ -16,7 +16,8 @@ Lengths and checksums stand in the manifest of every generation that uses the se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -201,16 +202,16 @@ class Segment:
         """Raises CorruptGeneration where a file is missing, of another length than published, or not what it claims."""
         check_sizes(folder, entry)
         self.entry = entry
-        try:
+        with _damage_named(folder / IDS):
             self.ids = SegmentIds(folder / IDS)
+        with _damage_named(folder / ITEMS):
             self.items = _map_table(folder / ITEMS)
+        with _damage_named(folder / PASSAGES):
             passages = _map_table(folder / PASSAGES)
             self.item_rows: npt.NDArray[np.uint32] = _numbers(passages["item"])
             self.starts: npt.NDArray[np.uint32] = _numbers(passages["start"])
             self.ends: npt.NDArray[np.uint32] = _numbers(passages["end"])
             self.passage_hashes: pa.ChunkedArray = passages["hash"]
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise CorruptGeneration(f"A file of segment {str(folder)!r} is damaged: {error}.") from error
         self.vectors = _map_vectors(folder / VECTORS, entry.passages, entry.dimension)
         self.ann = ann.open_index(folder / ANN)
         self._check_structure(folder)
@@ -267,6 +268,15 @@ def check_sizes(folder: Path, entry: SegmentEntry) -> None:
         if size != sealed.bytes:
             found = "is missing" if size is None else f"has {size} bytes"
             raise CorruptGeneration(f"{str(folder / name)!r} {found}; {sealed.bytes} bytes were published.")
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Whatever Arrow makes of damaged bytes is a CorruptGeneration that names the file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.") from error
 
 
 def _map_table(path: Path) -> pa.Table:

@@ -109,7 +109,7 @@ class Spool:
         for file, writer in self._files.values():
             if not file.closed:
                 writer.close()
-                file.close()
+                file.complete()
         for number in sorted(self._files):
             with pa.memory_map(str(self._path(number))) as source:
                 yield _sorted(pa.ipc.open_stream(source).read_all())

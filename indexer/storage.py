@@ -141,6 +141,12 @@ class OutputFile(io.RawIOBase):
         self.close()
         return Sealed(bytes=self._bytes, sha256=self._sha256.hexdigest())
 
+    def complete(self) -> None:
+        """Everything with the operating system and the file closed: enough for what need not outlive the process."""
+        with _disk(self.path, "write"):
+            self._file.close()
+        self.close()
+
     def close(self) -> None:
         """Close without any promise; a file that was not sealed is not to be trusted."""
         if not self.closed:
@@ -158,15 +164,15 @@ def write_file(path: Path, data: bytes) -> Sealed:
 
 def read_file(path: Path) -> bytes:
     """The whole file; FileNotFoundError where there is none."""
-    with _disk(path, "read"):
+    with _disk(path, "read", FileNotFoundError):
         return path.read_bytes()
 
 
 def checksum(path: Path) -> Sealed:
-    """What the file on disk is now, read from front to back."""
+    """What the file on disk is now, read from front to back; FileNotFoundError where there is none."""
     digest = hashlib.sha256()
     size = 0
-    with _disk(path, "read"), open(path, "rb", buffering=0) as file:
+    with _disk(path, "read", FileNotFoundError), open(path, "rb", buffering=0) as file:
         while block := file.read(READ_BYTES):
             digest.update(block)
             size += len(block)
@@ -216,7 +222,7 @@ def publish(data: bytes, path: Path) -> bool:
     remove(temporary)
     try:
         write_file(temporary, data)
-        with _disk(path, "write"):
+        with _disk(path, "write", FileExistsError):
             os.link(temporary, path)
     except FileExistsError:
         return False
@@ -267,16 +273,18 @@ _HINTS = {
     errno.EACCES: "permission is missing: grant it to this user, or choose another --store",
     errno.EPERM: "permission is missing: grant it to this user, or choose another --store",
     errno.ENOTDIR: "a part of the path is not a folder: choose another --store",
+    errno.ENOENT: "the folder is gone or cannot be made there: choose another --store",
+    errno.EEXIST: "something of that name is in the way: move it, or choose another --store",
     errno.EIO: "the disk reports an error: check its health",
 }
 
 
 @contextlib.contextmanager
-def _disk(path: Path, act: str) -> Iterator[None]:
-    """Translate what the operating system says, except absence and rivalry, which callers decide on."""
+def _disk(path: Path, act: str, *decided: type[OSError]) -> Iterator[None]:
+    """Translate what the operating system says into a StorageError, except what the caller decides on itself."""
     try:
         yield
-    except (FileNotFoundError, FileExistsError):
+    except decided:
         raise
     except OSError as error:
         hint = _HINTS.get(error.errno or 0, f"{error.strerror or error}: mend it and run it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import platform
@@ -111,7 +112,8 @@ def _serve(store: Path, host: str, port: int) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.info("serving store %s on %s, docs on %s/docs", store, address, address)
     config = uvicorn.Config(create_app(store), log_level="warning", access_log=False, server_header=False)
-    uvicorn.Server(config).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # how a person ends it; uvicorn raises it again when all is closed
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

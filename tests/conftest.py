@@ -1,8 +1,11 @@
-"""What the tests share: the packaged model, loaded once."""
+"""What the tests share: the packaged model, loaded once, and its stand-in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from support import Runs, StandIn
 
 from indexer import models
 from indexer.config import DEFAULT_MODEL, CollectionSettings
@@ -14,3 +17,22 @@ def model() -> Model:
     """The packaged model, on the CPU."""
     fingerprint = models.identify(CollectionSettings(source=("-",), model=DEFAULT_MODEL))
     return models.load(fingerprint, "cpu")
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Runs in this process use the stand-in for a model."""
+    instance = StandIn()
+    monkeypatch.setattr(models, "identify", lambda settings: instance.fingerprint)
+    monkeypatch.setattr(models, "load", lambda fingerprint, device=None: instance)
+    return instance
+
+
+@pytest.fixture(scope="session")
+def runs() -> Iterator[Runs]:
+    """Runs of the indexer, in other processes, that do not live to their end."""
+    started = Runs()
+    with started.process:
+        yield started
+        assert started.process.stdin is not None
+        started.process.stdin.close()

@@ -1,13 +1,17 @@
 """What several test files need: stores made of given vectors, a stand-in for a model, and a look into a store.
 
-The stand-in is for tests that ask what a killed or refused run leaves behind, in processes that must start quickly; what
-a text means is asked of the real model.
+The stand-in is for tests that ask what a killed or refused run leaves behind, in processes that must start quickly;
+what a text means is asked of the real model.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +23,14 @@ from tokenizers import Tokenizer
 
 from indexer import generation as generations
 from indexer import storage
+from indexer.build import build
 from indexer.chunking import Span
 from indexer.config import CollectionSettings, PassageSettings
 from indexer.generation import Counts, Deleted, Generation
 from indexer.items import Item, Schema, hash_text
-from indexer.models import Fingerprint
+from indexer.models import Fingerprint, Model
+from indexer.queries import Query, search
+from indexer.report import Report
 from indexer.segment import Prepared, SegmentWriter
 from indexer.snapshot import Snapshot, open_newest
 from indexer.storage import CollectionFolder, collection_folder
@@ -127,6 +134,99 @@ def publish_items(
     )
     assert generations.publish(folder, manifest)
     return open_newest(folder)
+
+
+class Place:
+    """A source file, a store, and runs between them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source, self.store = folder / "rows.jsonl", folder / "store"
+
+    def run(self, rows: list[dict[str, Any]] | None = None, rebuild: bool = False, **settings: Any) -> Report:
+        """Write the rows, if any are given, and run the indexer over the file."""
+        if rows is not None:
+            write_rows(self.source, rows)
+        return build(self.store, NAME, settings_for(self.source, **settings), Silent(), rebuild)
+
+    def append(self, line: str) -> None:
+        """Put a line at the end of the source."""
+        with self.source.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The current generation."""
+        return open_newest(collection_folder(self.store, NAME))
+
+    @property
+    def numbers(self) -> list[int]:
+        """The published generations."""
+        return generations.numbers(collection_folder(self.store, NAME))
+
+    def rejects(self) -> list[dict[str, Any]]:
+        """The rejected rows of the last run."""
+        lines = (self.store / "collections" / NAME / "rejects.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+
+def found(place: Place, model: Model, text: str, **options: Any) -> list[tuple[str, float]]:
+    """The hits of a query text: id and similarity, best first."""
+    answer = search(place.snapshot, lambda: model, Query(text=text, **options))
+    return [(hit["id"], hit["similarity"]) for hit in answer["hits"]]
+
+
+class Runs:
+    """Starts runs of the indexer in processes that may not live to their end, see `killed_child`."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "killed_child.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+        )
+
+    def run(self, place: Place, kill: int, rebuild: bool = False) -> list[str] | None:
+        """Run and be killed before step `kill`; all steps where it is 0 or there are not so many."""
+        answer = self._answer(place, kill=kill, rebuild=rebuild)
+        assert answer["error"] is None
+        assert answer["signal"] == (0 if answer["steps"] else signal.SIGKILL)
+        steps: list[str] | None = answer["steps"]
+        return steps
+
+    def run_limited(self, place: Place, limit: int, **settings: Any) -> str | None:
+        """Run where no file may pass `limit` bytes; returns the error, as its class and its message."""
+        answer = self._answer(place, limit=limit, settings=settings)
+        assert answer["signal"] == 0
+        error: str | None = answer["error"]
+        return error
+
+    def _answer(self, place: Place, **order: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        order |= {"store": str(place.store), "source": str(place.source)}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+
+def assert_tidy(store: Path) -> None:
+    """Nothing lies in the store but what published generations refer to."""
+    folder = collection_folder(store, NAME)
+    assert list(folder.runs.iterdir()) == []
+    published = [generations.read(folder, number) for number in generations.numbers(folder)]
+    used = {entry.id for each in published for entry in each.segments}
+    assert {path.name for path in folder.segments.iterdir()} == used
+    files = {
+        path.relative_to(folder.generations).as_posix() for path in folder.generations.rglob("*") if path.is_file()
+    }
+    bitmaps = {f"{each.number:06d}/{segment}.deleted" for each in published for segment in each.deleted}
+    assert files == bitmaps | {f"{each.number:06d}.json" for each in published}
+    assert {path.name for path in folder.path.iterdir()} - {"rejects.jsonl"} == {
+        "generations", "lock", "runs", "segments",
+    }  # fmt: skip
 
 
 class StandIn:

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from indexer.errors import ModelUnavailable
 from indexer.models import Fingerprint
 from indexer.models.files import ModelFiles, describe
@@ -49,6 +51,8 @@ class SentenceTransformersModel:
         return self._embed(self._model.encode_query, texts, self.fingerprint.query_prompt)
 
     def _embed(self, encode: Any, texts: Sequence[str], prompt: str) -> Vectors:
+        if not texts:
+            return np.empty((0, self.fingerprint.dimension), dtype=np.float32)
         try:
             with self._turn:
                 rows = encode(list(texts), prompt=prompt, batch_size=self._batch, show_progress_bar=False)

@@ -1,0 +1,113 @@
+"""A process that forks runs of the indexer which do not live to their end.
+
+One JSON object a line comes in: `store`, `source`, and maybe `settings`, `rebuild`, `kill`, the number of the step
+before which the run kills itself, and `limit`, the bytes that no file may pass. One goes out: `signal`, what ended the
+run (0 for nothing), `error`, what it raised, and `steps`, the names of its steps where it ended by itself. A step is a
+call that changes the disk; one of `write` is done by half before the kill.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from support import NAME, Silent, StandIn, settings_for
+
+from indexer import models
+from indexer.build import build
+from indexer.storage import OutputFile
+
+CALLS = ("fsync", "ftruncate", "link", "mkdir", "pwrite", "rename", "replace", "rmdir", "unlink")
+
+
+class Steps:
+    """Counts the steps of this process, and ends it at one of them."""
+
+    def __init__(self, kill: int) -> None:
+        self.names: list[str] = []
+        self._kill = kill
+
+    def watch(self) -> None:
+        """From now on."""
+        for name in CALLS:
+            setattr(os, name, self._counted(name, getattr(os, name)))
+        write = OutputFile.write
+
+        def counted(file: OutputFile, data: Any) -> int:
+            if self._is_last("write"):
+                view = memoryview(data).cast("B")
+                write(file, view[: view.nbytes // 2])
+                file._file.flush()
+                die()
+            return write(file, data)
+
+        OutputFile.write = counted  # type: ignore[method-assign]
+
+    def _counted(self, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(act)
+        def counted(*args: Any, **named: Any) -> Any:
+            if self._is_last(name):
+                die()
+            return act(*args, **named)
+
+        return counted
+
+    def _is_last(self, name: str) -> bool:
+        self.names.append(name)
+        return len(self.names) == self._kill
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(order: dict[str, Any]) -> dict[str, Any]:
+    """One run of the indexer, in a process of its own; what came of it."""
+    steps = Steps(order.get("kill", 0))
+    steps.watch()
+    settings = settings_for(Path(order["source"]), **order.get("settings", {}))
+    if "limit" in order:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
+    try:
+        build(Path(order["store"]), NAME, settings, Silent(), rebuild=order.get("rebuild", False))
+    except Exception as error:
+        return {"steps": steps.names, "error": f"{type(error).__name__}: {error}"}
+    return {"steps": steps.names, "error": None}
+
+
+def follow(order: dict[str, Any]) -> dict[str, Any]:
+    """Fork a run and see how it ends."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, json.dumps(run(order)).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        answer = file.read()
+    _, status = os.waitpid(child, 0)
+    ended = {"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0}
+    return ended | (json.loads(answer) if answer else {"steps": None, "error": None})
+
+
+def main() -> None:
+    """Follow orders until there are no more."""
+    stand_in = StandIn()
+    models.identify = lambda settings: stand_in.fingerprint
+    models.load = lambda fingerprint, device=None: stand_in
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(follow(json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
