@@ -42,8 +42,8 @@ def build(store: Path, name: str, settings: CollectionSettings, progress: Progre
     """Bring the collection `name` up to its source, and publish if anything changed.
 
     Raises SourceError where the source cannot be read to its end, CollectionLocked where another run is at it,
-    SchemaConflict, ConfigurationError, ModelUnavailable and StorageError; whenever it raises, the current generation is
-    what it was.
+    SchemaConflict, ConfigurationError, ModelUnavailable and StorageError. The current generation is then what it was,
+    unless the disk failed in the very last step: the new one may then be current, and is whole.
     """
     watch = Stopwatch()
     folder = collection_folder(store, check_collection_name(name))

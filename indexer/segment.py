@@ -212,7 +212,8 @@ class Segment:
             self.starts: npt.NDArray[np.uint32] = _numbers(passages["start"])
             self.ends: npt.NDArray[np.uint32] = _numbers(passages["end"])
             self.passage_hashes: pa.ChunkedArray = passages["hash"]
-        self.vectors = _map_vectors(folder / VECTORS, entry.passages, entry.dimension)
+        with _damage_named(folder / VECTORS):
+            self.vectors = _map_vectors(folder / VECTORS, entry.passages, entry.dimension)
         self.ann = ann.open_index(folder / ANN)
         self._check_structure(folder)
 

@@ -17,7 +17,7 @@ from indexer.columns import to_hashes
 from indexer.errors import CorruptGeneration
 from indexer.generation import Bits, Generation
 from indexer.items import hash_id
-from indexer.segment import Segment
+from indexer.segment import PASSAGES, Segment
 from indexer.storage import CollectionFolder
 
 
@@ -56,7 +56,13 @@ class Snapshot:
         if deleted is None:
             return LiveSegment(segment, None, None)
         live = ~deleted
-        return LiveSegment(segment, live, live[segment.item_rows])
+        try:
+            return LiveSegment(segment, live, live[segment.item_rows])
+        except IndexError as error:
+            path = self.folder.segments / entry.id / PASSAGES
+            raise CorruptGeneration(
+                f"{str(path)!r} is damaged: it names items that the segment does not have."
+            ) from error
 
     def find(self, id: str) -> Found | None:
         """The live item of that id; the id itself is compared, not only its hash."""

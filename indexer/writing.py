@@ -6,6 +6,7 @@ a size that bounds the memory in which their indexes are built.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,24 +39,25 @@ def write_segments(
     """Write all batches as segments, in `scratch` first and under their final names when they are on disk."""
     entries: list[SegmentEntry] = []
     writer: SegmentWriter | None = None
-    while True:
-        with watch.stage("embed"):
-            batch = next(batches, None)
-        with watch.stage("write"):
-            if writer and (batch is None or writer.vector_bytes >= SEGMENT_BYTES):
-                entries.append(_finish(writer, scratch, folder))
-                writer = None
-            if batch is None:
-                return entries
-            if writer is None:
-                id = f"{shape.number:06d}-{secrets.token_hex(4)}"
-                writer = SegmentWriter(scratch / id, shape.schema, shape.dimension, shape.store_text)
-            writer.add(batch)
+    with contextlib.ExitStack() as opened:
+        while True:
+            with watch.stage("embed"):
+                batch = next(batches, None)
+            with watch.stage("write"):
+                if writer and (batch is None or writer.vector_bytes >= SEGMENT_BYTES):
+                    entries.append(_finish(writer, scratch, folder))
+                    writer = None
+                if batch is None:
+                    return entries
+                if writer is None:
+                    id = f"{shape.number:06d}-{secrets.token_hex(4)}"
+                    writer = SegmentWriter(scratch / id, shape.schema, shape.dimension, shape.store_text)
+                    opened.enter_context(writer)
+                writer.add(batch)
 
 
 def _finish(writer: SegmentWriter, scratch: Path, folder: CollectionFolder) -> SegmentEntry:
-    with writer:
-        entry = writer.finish()
+    entry = writer.finish()
     storage.make_folder(folder.segments)
     storage.move_folder(scratch / entry.id, folder.segments / entry.id)
     return entry

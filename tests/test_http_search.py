@@ -256,6 +256,15 @@ def test_pairs_are_the_best_matching_passages_each_in_one_pair_at_most(api: http
         assert LONG_TEXT[pair["b"]["start"] : pair["b"]["end"]] == pair["b"]["text"]
 
 
+def test_one_passage_is_not_paired_with_two_even_where_it_is_the_best_for_both(api: httpx.Client) -> None:
+    bees, alien = LONG_TEXT.split("\n\n")[0], "Annual report 2021, table 7, see the appendix. " * 60
+    pairs = compare(api, a={"id": LONG_ID}, b={"text": f"{bees}\n\n{alien}"}, pairs=100)["passages"]
+    for side in ("a", "b"):
+        starts = [pair[side]["start"] for pair in pairs]
+        assert len(starts) > 2
+        assert len(set(starts)) == len(starts)
+
+
 def test_a_collection_that_keeps_no_texts_gives_offsets_and_null(api: httpx.Client) -> None:
     (hit,) = hits(api, "bare", text="an antique clock is repaired", limit=1, include=["text", "passages"])
     assert hit["id"] == LONG_ID

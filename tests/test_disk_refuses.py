@@ -1,0 +1,230 @@
+"""What happens when the disk says no, or another run holds the collection?
+
+The current generation stays whole, and the error says what to do next.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import NAME, Place, Runs, StandIn, assert_tidy, contents, published_files, write_rows
+
+from indexer import items, storage
+from indexer.errors import CollectionLocked, StorageError
+from indexer.snapshot import verify
+from indexer.spool import Spool
+from indexer.storage import OutputFile, Sealed, collection_folder, lock
+
+OLD = [{"id": f"{i}", "text": f"This is text {i}.", "n": i} for i in range(4)]
+NEW = [*OLD[1:], {"id": "long", "text": "word " * 4000, "n": 4}, {"id": "blank", "text": ""}]
+
+
+@pytest.fixture
+def place(tmp_path: Path, stand_in: StandIn) -> Place:
+    place = Place(tmp_path)
+    place.run(OLD)
+    write_rows(place.source, NEW)
+    return place
+
+
+def refused_by(place: Place) -> str | None:
+    try:
+        place.run()
+    except StorageError as error:
+        return error.message
+    return None
+
+
+def test_a_full_disk_at_any_sync_is_a_storage_error_that_leaves_a_whole_generation(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, sync, link = contents(place.store), os.fsync, os.link
+    shutil.copytree(place.store, tmp_path / "before")
+    full, syncs, linked = 0, 0, False
+
+    def fsync(descriptor: int) -> None:
+        nonlocal syncs
+        syncs += 1
+        if syncs == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    def linking(source: Any, target: Any) -> None:
+        nonlocal linked
+        link(source, target)
+        linked = True
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", linking)
+    refused = 0
+    while True:
+        full, syncs, linked = full + 1, 0, False
+        shutil.rmtree(place.store)
+        shutil.copytree(tmp_path / "before", place.store)
+        refusal = refused_by(place)
+        if refusal is None:
+            break
+        assert "the disk is full: make room and run it again" in refusal
+        refused += not linked
+        assert place.numbers == ([1, 2] if linked else [1])
+        if not linked:
+            assert contents(place.store) == before
+        verify(place.snapshot)
+        full_now, full = full, 0
+        place.run()
+        assert_tidy(place.store)
+        assert set(contents(place.store)) == {"1", "2", "3", "long"}
+        full = full_now
+    assert refused > 10
+
+
+def test_a_limit_on_the_size_of_files_is_a_storage_error_that_leaves_a_whole_generation(
+    place: Place, runs: Runs, tmp_path: Path
+) -> None:
+    before = contents(place.store)
+    shutil.copytree(place.store, tmp_path / "before")
+    seen = set()
+    for store_text in (True, False):
+        for limit in [*range(0, 5000, 500), 10_000, 22_000, 30_000, 50_000, 200_000]:
+            error = runs.run_limited(place, limit, store_text=store_text, passages={"tokens": 8, "overlap": 4})
+            if error is None:
+                assert set(contents(place.store)) == {"1", "2", "3", "long"}
+                verify(place.snapshot)
+            else:
+                assert error.startswith("StorageError: Cannot write"), error
+                assert "raise the limit and run it again" in error
+                seen.add(Path(error.split("'")[1]).suffix)
+                assert place.numbers == [1]
+                assert contents(place.store) == before
+            shutil.rmtree(place.store)
+            shutil.copytree(tmp_path / "before", place.store)
+    assert error is None
+    assert {".arrows", ".arrow", ".f32"} <= seen
+
+
+@pytest.mark.parametrize(
+    "name", ["items.arrow", "ids.arrow", "passages.arrow", "vectors.f32", "ann.faiss", "000.arrows"]
+)
+def test_whichever_file_cannot_be_written_the_error_names_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write = OutputFile.write
+
+    def refusing(file: OutputFile, data: Any) -> int:
+        if file.path.name == name or file.path.suffix == Path(name).suffix == ".arrows":
+            with storage._disk(file.path, "write"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr(OutputFile, "write", refusing)
+    with pytest.raises(StorageError, match="make room and run it again") as caught:
+        place.run()
+    assert Path(name).suffix in caught.value.message
+    monkeypatch.undo()
+    assert place.numbers == [1]
+    verify(place.snapshot)
+
+
+@pytest.mark.parametrize("limit", [0, 400, 700, 1000])
+def test_rows_of_the_source_that_do_not_reach_the_disk_are_a_storage_error(tmp_path: Path, limit: int) -> None:
+    spool = Spool(tmp_path / "spool", lambda ids, contents: np.zeros(len(ids), dtype=bool))
+    spool.add(items.Item("a", "text", {}), items.Place("file", 1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        with pytest.raises(StorageError, match="raise the limit and run it again"):
+            list(spool.partitions())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_is_read_back_wrong_is_not_published(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    checksum = storage.checksum
+    monkeypatch.setattr(storage, "checksum", lambda path: Sealed(checksum(path).bytes, "0" * 64))
+    with pytest.raises(Exception, match="is damaged: its checksum is 000000000000…"):
+        place.run()
+    assert place.numbers == [1]
+
+
+def test_everything_that_a_manifest_names_is_on_disk_before_it_is_published(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, link = os.fsync, os.link
+    synced: dict[int, int] = {}
+    by_link: dict[int, int] = {}
+
+    def fsync(descriptor: int) -> None:
+        sync(descriptor)
+        status = os.fstat(descriptor)
+        synced[status.st_ino] = status.st_mtime_ns
+
+    def linking(source: Any, target: Any) -> None:
+        by_link.update(synced)
+        by_link[-1] = Path(source).stat().st_ino
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", linking)
+    place.run()
+    files = [
+        path for path in published_files(collection_folder(place.store, NAME)) if "000001-" not in str(path.parent)
+    ]
+    assert {path.suffix for path in files} >= {".json", ".deleted", ".f32"}
+    for path in files:
+        assert path.stat().st_ino in by_link, path
+    bitmaps, segments = files[1].parent, files[-1].parent
+    for folder in (bitmaps, segments, segments.parent):
+        assert by_link.get(folder.stat().st_ino) == folder.stat().st_mtime_ns, folder
+    generations = segments.parent.parent / "generations"
+    assert synced[generations.stat().st_ino] == generations.stat().st_mtime_ns
+
+
+def test_a_store_that_is_not_a_folder_is_refused_with_the_next_step(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a store")
+    place.store = tmp_path / "file"
+    with pytest.raises(StorageError, match="choose another --store"):
+        place.run()
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from indexer.storage import collection_folder, lock
+with lock(collection_folder(Path(sys.argv[1]), "things")):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_run_is_told_who_holds_the_collection_and_a_dead_holder_holds_nothing(place: Place) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(place.store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(CollectionLocked, match=f"is being indexed by process {holder.pid} on "):
+            place.run()
+        assert place.numbers == [1]
+        with lock(collection_folder(place.store, "another")):
+            pass
+        holder.kill()
+        holder.wait()
+        assert place.run().published
+
+
+def test_a_lock_is_free_again_when_the_run_has_ended_or_failed(place: Place) -> None:
+    folder = collection_folder(place.store, NAME)
+    with pytest.raises(RuntimeError), lock(folder):
+        raise RuntimeError
+    with lock(folder), pytest.raises(CollectionLocked), lock(folder):
+        pass
+    assert place.run().published
