@@ -55,6 +55,8 @@ class Collections:
         self._served: Mapping[str, Served] = {}
         self._problems: Mapping[str, Problem] = {}
         self._looked = False
+        self._fault: str | None = None
+        """Why the store could not be looked at the last time."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_up, name="parecido-refresh", daemon=True)
 
@@ -91,7 +93,7 @@ class Collections:
     def why_not_ready(self) -> str | None:
         """Why nothing should be asked yet; None once every collection was looked at and something can be answered."""
         if not self._looked:
-            return "The service is still opening its collections."
+            return self._fault or "The service is still opening its collections."
         if self._served:
             return None
         if self._problems:
@@ -125,9 +127,11 @@ class Collections:
             try:
                 self.refresh()
                 busy = self.verify_one()
-            except Exception:  # whatever it is, what is served now must go on, and the next look may succeed
-                log.exception("looking for new generations failed")
-                busy = False
+                self._fault = None
+            except Exception as error:  # whatever it is, what is served now must go on, and the next look may succeed
+                if self._fault != str(error):
+                    log.exception("looking for new generations failed")
+                busy, self._fault = False, str(error)
             if not busy:
                 self._stop.wait(SECONDS_BETWEEN_LOOKS)
 

@@ -254,3 +254,11 @@ def test_the_documentation_needs_no_other_host(api: httpx.Client) -> None:
     assert not re.search(r"https?://", page.text)
     assert "/openapi.json" in page.text
     assert "/v1/collections/{collection}/search" in api.get("/openapi.json").json()["paths"]
+
+
+def test_a_store_that_cannot_be_read_is_named_in_readyz(tmp_path: Path) -> None:
+    (tmp_path / "collections").write_text("a file where a folder should be")
+    with TestClient(create_app(tmp_path)) as client:
+        until(lambda: "collections" in client.get("/readyz").json()["reason"], "the reason is named")
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/healthz").status_code == 200
