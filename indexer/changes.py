@@ -158,6 +158,7 @@ class Published:
             if part.live is not None:
                 here[here] = part.live[rows[here]]
             segment[here], row[here], contents[here] = position, rows[here], found[here]
+            part.segment.ids.release()
         return segment, row, contents
 
 

@@ -14,7 +14,9 @@ A missing value is null. A 128-bit hash is two uint64 columns, the high half fir
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,3 +92,45 @@ def find(
         position[open_] += 1
         open_ = open_[position[open_] < len(sorted_high)]
     return found
+
+
+def map_table(path: Path) -> pa.Table:
+    """An Arrow IPC file as a table, memory-mapped."""
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """A column without nulls as numbers; one batch stays mapped, several are copied together."""
+    chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    values: npt.NDArray[Any] = chunk.to_numpy()
+    return values
+
+
+class SegmentIds:
+    """The look-up of one segment: from id hash to item row and content hash."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        columns = pa.ipc.open_file(pa.py_buffer(self._map)).read_all()
+        self._high, self._low = (numbers(columns[name]) for name in ("id_high", "id_low"))
+        self._contents = tuple(numbers(columns[name]) for name in ("content_high", "content_low"))
+        self._rows: npt.NDArray[np.uint32] = numbers(columns["row"])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def release(self) -> None:
+        """Let go of the pages that look-ups have touched, so that a run over everything does not hold everything."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
+    def find(self, ids: Hashes) -> tuple[npt.NDArray[np.int64], Hashes]:
+        """The item row of each id hash, -1 where it is not here, and the content hash of those that are."""
+        position = find(self._high, self._low, ids)
+        rows = np.where(position >= 0, self._rows[position].astype(np.int64), -1) if len(self) else position
+        contents = np.zeros((len(ids), 2), dtype=np.uint64)
+        here = position >= 0
+        for half, column in enumerate(self._contents):
+            contents[here, half] = column[position[here]]
+        return rows, contents

@@ -6,8 +6,9 @@ A segment is a folder written once and then only read, memory-mapped. Format 1, 
                      texts are not stored), one `metadata.<field>` column a field
     ids.arrow        Arrow IPC file, one record batch, sorted by id hash: `id_high`, `id_low`, `content_high`,
                      `content_low` (uint64), `row` (uint32, into items.arrow)
-    passages.arrow   Arrow IPC file, one row a passage in the order of the items: `item` (uint32, row of items.arrow),
-                     `start`, `end` (uint32, code points into the text), `hash` (16 bytes, of the exact text embedded)
+    passages.arrow   Arrow IPC file, one record batch, one row a passage in the order of the items: `item` (uint32, row
+                     of items.arrow), `start`, `end` (uint32, code points into the text), `hash` (16 bytes, of the exact
+                     text embedded)
     vectors.f32      one row of `dimension` float32 a passage, length 1, nothing else; all indexes derive from it
     ann.faiss        the index of those rows, see `ann`; row = passage row = FAISS id
 
@@ -21,7 +22,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ import pyarrow as pa
 
 from indexer import ann, storage
 from indexer.chunking import Span
-from indexer.columns import METADATA, Hashes, find, item_schema, metadata_columns, to_hashes
+from indexer.columns import METADATA, SegmentIds, item_schema, map_table, metadata_columns, numbers, to_hashes
 from indexer.errors import CorruptGeneration
 from indexer.items import Item, Schema, Value, hash_content, hash_id
 from indexer.storage import OutputFile, Sealed
@@ -81,6 +81,7 @@ class SegmentWriter:
         self._ids: list[bytes] = []
         self._contents: list[bytes] = []
         self._passages = 0
+        self._passage_batches: list[pa.RecordBatch] = []
         self._item_file, self._passage_file = OutputFile(folder / ITEMS), OutputFile(folder / PASSAGES)
         self._vector_file = OutputFile(folder / VECTORS)
         self._items = pa.ipc.new_file(self._item_file, item_schema(schema, store_text))
@@ -117,7 +118,7 @@ class SegmentWriter:
             },
             schema=PASSAGE_SCHEMA,
         )
-        self._passage_rows.write_batch(batch)
+        self._passage_batches.append(batch)
         for p in prepared:
             self._vector_file.write(np.ascontiguousarray(p.vectors, dtype="<f4"))
         self._passages += sum(counts)
@@ -132,6 +133,9 @@ class SegmentWriter:
     def finish(self) -> SegmentEntry:
         """Write the look-up and the index, and have every file on disk."""
         self._items.close()
+        if self._passage_batches:  # as one batch, so that a reader maps it and copies nothing
+            table = pa.Table.from_batches(self._passage_batches).combine_chunks()
+            self._passage_rows.write_batch(table.to_batches()[0])
         self._passage_rows.close()
         files = {
             ITEMS: self._item_file.seal(),
@@ -172,29 +176,6 @@ class SegmentWriter:
             return file.seal()
 
 
-class SegmentIds:
-    """The look-up of one segment: from id hash to item row and content hash."""
-
-    def __init__(self, path: Path) -> None:
-        columns = _map_table(path)
-        self._high, self._low = (_numbers(columns[name]) for name in ("id_high", "id_low"))
-        self._contents = tuple(_numbers(columns[name]) for name in ("content_high", "content_low"))
-        self._rows: npt.NDArray[np.uint32] = _numbers(columns["row"])
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def find(self, ids: Hashes) -> tuple[npt.NDArray[np.int64], Hashes]:
-        """The item row of each id hash, -1 where it is not here, and the content hash of those that are."""
-        position = find(self._high, self._low, ids)
-        rows = np.where(position >= 0, self._rows[position].astype(np.int64), -1) if len(self) else position
-        contents = np.zeros((len(ids), 2), dtype=np.uint64)
-        here = position >= 0
-        for half, column in enumerate(self._contents):
-            contents[here, half] = column[position[here]]
-        return rows, contents
-
-
 class Segment:
     """One segment opened for reading; every file is mapped, nothing is copied."""
 
@@ -205,12 +186,12 @@ class Segment:
         with _damage_named(folder / IDS):
             self.ids = SegmentIds(folder / IDS)
         with _damage_named(folder / ITEMS):
-            self.items = _map_table(folder / ITEMS)
+            self.items = map_table(folder / ITEMS)
         with _damage_named(folder / PASSAGES):
-            passages = _map_table(folder / PASSAGES)
-            self.item_rows: npt.NDArray[np.uint32] = _numbers(passages["item"])
-            self.starts: npt.NDArray[np.uint32] = _numbers(passages["start"])
-            self.ends: npt.NDArray[np.uint32] = _numbers(passages["end"])
+            passages = map_table(folder / PASSAGES)
+            self.item_rows: npt.NDArray[np.uint32] = numbers(passages["item"])
+            self.starts: npt.NDArray[np.uint32] = numbers(passages["start"])
+            self.ends: npt.NDArray[np.uint32] = numbers(passages["end"])
             self.passage_hashes: pa.ChunkedArray = passages["hash"]
         with _damage_named(folder / VECTORS):
             self.vectors = _map_vectors(folder / VECTORS, entry.passages, entry.dimension)
@@ -278,18 +259,6 @@ def _damage_named(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.") from error
-
-
-def _map_table(path: Path) -> pa.Table:
-    with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_file(file).read_all()
-
-
-def _numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """A column without nulls as numbers; one batch stays mapped, several are copied together."""
-    chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    numbers: npt.NDArray[Any] = chunk.to_numpy()
-    return numbers
 
 
 def _map_vectors(path: Path, rows: int, dimension: int) -> Vectors:

@@ -259,6 +259,6 @@ def test_the_documentation_needs_no_other_host(api: httpx.Client) -> None:
 def test_a_store_that_cannot_be_read_is_named_in_readyz(tmp_path: Path) -> None:
     (tmp_path / "collections").write_text("a file where a folder should be")
     with TestClient(create_app(tmp_path)) as client:
-        until(lambda: "collections" in client.get("/readyz").json()["reason"], "the reason is named")
+        until(lambda: "not a folder" in client.get("/readyz").json()["reason"], "the reason is named")
         assert client.get("/readyz").status_code == 503
         assert client.get("/healthz").status_code == 200
