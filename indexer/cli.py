@@ -215,9 +215,18 @@ def search(
 @click.argument("b")
 @click.option("--text", is_flag=True, help="A and B are texts, not ids.")
 @click.option("--pairs", default=3, show_default=True, type=click.IntRange(1, 100), help="Most passage pairs.")
+@click.option("--model", help="Refuse unless this is the collection's model.")
 @common
 def compare(
-    collection: str, a: str, b: str, text: bool, pairs: int, store: Path | None, config: Path | None, as_json: bool
+    collection: str,
+    a: str,
+    b: str,
+    text: bool,
+    pairs: int,
+    model: str | None,
+    store: Path | None,
+    config: Path | None,
+    as_json: bool,
 ) -> None:
     """Say how alike the items A and B of COLLECTION are."""
     from indexer.compare import Side
@@ -225,7 +234,7 @@ def compare(
 
     snapshot = open_collection(settings_of(config, store), collection)
     left, right = (Side(text=side) if text else Side(id=side) for side in (a, b))
-    answer = answer_compare(snapshot, model_of(snapshot), left, right, pairs)
+    answer = answer_compare(snapshot, model_of(snapshot), left, right, pairs, model)
     emit(answer) if as_json else click.echo(printing.comparison(answer))
 
 

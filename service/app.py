@@ -10,16 +10,22 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from indexer.queries import MAX_LIMIT, MAX_PAGE, MAX_TEXT
 from service import errors
+from service.bodies import MAX_BODY
 from service.middleware import RequestId
+from service.requests import MAX_QUERIES
 from service.routes import router
 from service.served import Collections
 
-DESCRIPTION = """\
+DESCRIPTION = f"""\
 Nearest-neighbour search and comparison over the collections that `parecido index` has published.
 
 Similarity is the cosine of two texts' embeddings: higher is more alike. Every answer names the generation and the model
-that gave it. Every error is `{"error": {"message", "type", "param", "code"}}`, and every answer has an `x-request-id`.
+that gave it. Every error is `{{"error": {{"message", "type", "param", "code"}}}}`; every answer has an `x-request-id`.
+
+At most: {MAX_LIMIT:,} hits an answer, {MAX_PAGE:,} for offset and limit together, {MAX_QUERIES} queries a batch,
+{MAX_TEXT:,} characters a text, {MAX_BODY >> 20} MiB a body.
 """
 
 
