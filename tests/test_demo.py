@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from questions import QUESTIONS
 
 from indexer import models
 from indexer.models import Model
 from indexer.queries import Query, search
 from indexer.snapshot import Snapshot, open_newest
 from indexer.storage import collection_folder
-from tests.questions import QUESTIONS
 
 Demo = Callable[[], str]
 
