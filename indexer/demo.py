@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _line(item: Item) -> str:
-    return json.dumps({"id": item.id, "text": item.text, "metadata": dict(item.metadata)}, ensure_ascii=False) + "\n"
+    return json.dumps({"id": item.id, "text": item.text, **item.metadata}, ensure_ascii=False) + "\n"
 
 
 def _module_names() -> Iterator[str]:

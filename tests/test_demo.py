@@ -17,8 +17,6 @@ from indexer.queries import Query, search
 from indexer.snapshot import Snapshot, open_newest
 from indexer.storage import collection_folder
 
-Demo = Callable[[], str]
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:

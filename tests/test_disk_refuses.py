@@ -93,11 +93,13 @@ def test_a_limit_on_the_size_of_files_is_a_storage_error_that_leaves_a_whole_gen
     before = contents(place.store)
     shutil.copytree(place.store, tmp_path / "before")
     seen = set()
-    for store_text in (True, False):
+    many = [{"id": f"many {i}", "text": f"{i} " * 150, "n": i} for i in range(60)]
+    for rows, settings in ((NEW, {"passages": {"tokens": 8, "overlap": 4}}), ([*NEW, *many], {"store_text": True})):
+        write_rows(place.source, rows)
         for limit in [*range(0, 5000, 500), 10_000, 22_000, 30_000, 50_000, 200_000]:
-            error = runs.run_limited(place, limit, store_text=store_text, passages={"tokens": 8, "overlap": 4})
+            error = runs.run_limited(place, limit, **settings)
             if error is None:
-                assert set(contents(place.store)) == {"1", "2", "3", "long"}
+                assert set(contents(place.store)) == {row["id"] for row in rows if row["text"]}
                 verify(place.snapshot)
             else:
                 assert error.startswith("StorageError: Cannot write"), error
@@ -107,7 +109,7 @@ def test_a_limit_on_the_size_of_files_is_a_storage_error_that_leaves_a_whole_gen
                 assert contents(place.store) == before
             shutil.rmtree(place.store)
             shutil.copytree(tmp_path / "before", place.store)
-    assert error is None
+        assert error is None
     assert {".arrows", ".arrow", ".f32"} <= seen
 
 
