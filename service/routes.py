@@ -104,13 +104,19 @@ def _answer(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
 
 
-@router.get("/healthz", response_model=Health, tags=["service"])
+@router.get("/healthz", response_model=Health, summary="Is the process alive?", tags=["service"])
 def healthz() -> Response:
     """Whether the process is alive; it always is when it answers."""
     return _answer(Health(status="ok"))
 
 
-@router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}}, tags=["service"])
+@router.get(
+    "/readyz",
+    response_model=Readiness,
+    responses={503: {"model": Readiness}},
+    summary="Can it answer?",
+    tags=["service"],
+)
 def readyz(request: Request) -> Response:
     """Whether all collections were looked at and at least one is open; one that cannot be opened is named."""
     collections = _collections(request)
@@ -124,7 +130,9 @@ def readyz(request: Request) -> Response:
     return _answer(body, 200 if reason is None else 503)
 
 
-@router.get("/v1/collections", response_model=CollectionList, tags=["collections"])
+@router.get(
+    "/v1/collections", response_model=CollectionList, summary="Which collections are there?", tags=["collections"]
+)
 def list_collections(request: Request) -> Response:
     """Every collection that is served."""
     collections = _collections(request)
@@ -132,14 +140,24 @@ def list_collections(request: Request) -> Response:
     return _answer(CollectionList(collections=found, problems=collections.problems()))
 
 
-@router.get("/v1/collections/{collection}", response_model=CollectionAnswer, responses=_ERRORS, tags=["collections"])
+@router.get(
+    "/v1/collections/{collection}",
+    response_model=CollectionAnswer,
+    responses=_ERRORS,
+    summary="What does a collection hold?",
+    tags=["collections"],
+)
 def get_collection(request: Request, collection: Name) -> Response:
     """One collection: counts, model, generation, age, and the fields that a filter can use."""
     return _answer(describe(_served(request, collection).snapshot.generation))
 
 
 @router.get(
-    "/v1/collections/{collection}/items/{id:id}", response_model=ItemAnswer, responses=_ERRORS, tags=["collections"]
+    "/v1/collections/{collection}/items/{id:id}",
+    response_model=ItemAnswer,
+    responses=_ERRORS,
+    summary="What does an item hold?",
+    tags=["collections"],
 )
 def get_item(
     request: Request,
@@ -150,7 +168,13 @@ def get_item(
     return _answer(queries.item(_served(request, collection).snapshot, id))
 
 
-@router.post("/v1/collections/{collection}/search", response_model=SearchAnswer, responses=_ERRORS, tags=["search"])
+@router.post(
+    "/v1/collections/{collection}/search",
+    response_model=SearchAnswer,
+    responses=_ERRORS,
+    summary="What is like this?",
+    tags=["search"],
+)
 def search(
     request: Request,
     collection: Name,
@@ -162,7 +186,11 @@ def search(
 
 
 @router.post(
-    "/v1/collections/{collection}/search/batch", response_model=BatchAnswer, responses=_ERRORS, tags=["search"]
+    "/v1/collections/{collection}/search/batch",
+    response_model=BatchAnswer,
+    responses=_ERRORS,
+    summary="What is like each of these?",
+    tags=["search"],
 )
 def search_batch(
     request: Request,
@@ -175,7 +203,13 @@ def search_batch(
     return _answer(queries.search_batch(served.snapshot, lambda: served.model, asked))
 
 
-@router.post("/v1/collections/{collection}/compare", response_model=CompareAnswer, responses=_ERRORS, tags=["search"])
+@router.post(
+    "/v1/collections/{collection}/compare",
+    response_model=CompareAnswer,
+    responses=_ERRORS,
+    summary="How alike are these two?",
+    tags=["search"],
+)
 def compare(
     request: Request,
     collection: Name,
