@@ -6,7 +6,6 @@ a size that bounds the memory in which their indexes are built.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,22 +37,22 @@ def write_segments(
 ) -> list[SegmentEntry]:
     """Write all batches as segments, in `scratch` first and under their final names when they are on disk."""
     entries: list[SegmentEntry] = []
-    writer: SegmentWriter | None = None
-    with contextlib.ExitStack() as opened:
-        while True:
-            with watch.stage("embed"):
-                batch = next(batches, None)
+    batch = _next(batches, watch)
+    while batch is not None:
+        id = f"{shape.number:06d}-{secrets.token_hex(4)}"
+        with SegmentWriter(scratch / id, shape.schema, shape.dimension, shape.store_text) as writer:
+            while batch is not None and writer.vector_bytes < SEGMENT_BYTES:
+                with watch.stage("write"):
+                    writer.add(batch)
+                batch = _next(batches, watch)
             with watch.stage("write"):
-                if writer and (batch is None or writer.vector_bytes >= SEGMENT_BYTES):
-                    entries.append(_finish(writer, scratch, folder))
-                    writer = None
-                if batch is None:
-                    return entries
-                if writer is None:
-                    id = f"{shape.number:06d}-{secrets.token_hex(4)}"
-                    writer = SegmentWriter(scratch / id, shape.schema, shape.dimension, shape.store_text)
-                    opened.enter_context(writer)
-                writer.add(batch)
+                entries.append(_finish(writer, scratch, folder))
+    return entries
+
+
+def _next(batches: Iterator[list[Prepared]], watch: Stopwatch) -> list[Prepared] | None:
+    with watch.stage("embed"):
+        return next(batches, None)
 
 
 def _finish(writer: SegmentWriter, scratch: Path, folder: CollectionFolder) -> SegmentEntry:
