@@ -1,7 +1,7 @@
 """What is new, changed, unchanged and gone?
 
 The source, in order of id hash, meets the look-ups of the published segments, which are sorted the same way. What is
-held for the whole collection is one bit's worth of bookkeeping an item ("the source still has it"), never the items.
+held for the whole collection is two flags an item ("the source has it", "in a new version"), never the items.
 """
 
 from __future__ import annotations
