@@ -123,8 +123,8 @@ def index(
     Without --collection, indexes the collections of parecido.toml: those named, or all of them. With --json, one report
     a line.
 
-    Exit codes: 0 published, or nothing to do; 1 failed; 2 a wrong command, option or setting; 3 published, but rows were
-    rejected; 4 the source could not be read to its end; 5 another run holds the collection.
+    Exit codes: 0 published, or nothing to do; 1 failed; 2 a wrong command, option or setting; 3 published, but rows
+    were rejected; 4 the source could not be read to its end; 5 another run holds the collection.
     """
     from indexer.build import build
     from indexer.progress import progress
