@@ -1,0 +1,82 @@
+"""What do all commands share: the group they belong to, their common options, and what becomes of errors?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+import orjson
+
+from indexer.config import CONFIG_FILE, Settings, load
+from indexer.errors import CallerError, CollectionLocked, ParecidoError, SourceError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+OK, FAILED, USAGE, REJECTS, SOURCE, LOCKED = range(6)
+
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the store; else PARECIDO_STORE, else `store` in parecido.toml, else ./parecido-data.",
+)
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"Configuration file; ./{CONFIG_FILE} where it is not given and there is one.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def common(command: Command) -> Command:
+    """The options of every command."""
+    return store_option(config_option(json_option(command)))
+
+
+class Group(click.Group):
+    """Commands whose errors are sentences and exit codes, never tracebacks."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what Parecido raises on purpose becomes a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except ParecidoError as error:
+            fail(error, "--json" in sys.argv)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="parecido")
+def main() -> None:
+    """Similarity search: index documents, and find and compare them by meaning."""
+
+
+def fail(error: ParecidoError, as_json: bool) -> NoReturn:
+    """Say what is wrong and leave with the code for it."""
+    if as_json:
+        emit({"error": error.to_json()})
+    click.echo(f"parecido: {error.message}", err=True)
+    sys.exit(exit_code(error))
+
+
+def exit_code(error: ParecidoError) -> int:
+    """The exit code for an error."""
+    if isinstance(error, CollectionLocked):
+        return LOCKED
+    if isinstance(error, SourceError):
+        return SOURCE
+    return USAGE if isinstance(error, CallerError) else FAILED
+
+
+def emit(answer: Any) -> None:
+    """Print an answer as one line of JSON."""
+    click.echo(orjson.dumps(answer).decode())
+
+
+def settings_of(config: Path | None, store: Path | None) -> Settings:
+    """The settings of the given or the nearest configuration file, the environment and the options."""
+    if config is None and Path(CONFIG_FILE).is_file():
+        config = Path(CONFIG_FILE)
+    return load(config, os.environ, store)

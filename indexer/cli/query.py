@@ -1,0 +1,121 @@
+"""How is a collection asked from the command line, without a server?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from indexer import printing
+from indexer.cli.group import common, emit, main, settings_of
+from indexer.config import Settings
+from indexer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from indexer.queries import ModelSource
+    from indexer.snapshot import Snapshot
+
+
+@main.command()
+@click.argument("collection")
+@click.argument("text", required=False)
+@click.option("--id", help="Search by an item instead of a text.")
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(1), help="Most hits.")
+@click.option("--offset", default=0, show_default=True, type=click.IntRange(0), help="Hits to pass over.")
+@click.option("--min-similarity", type=click.FloatRange(-1, 1), help="Least similarity of a hit.")
+@click.option("--filter", "filter_", metavar="JSON", help="""For example '{"section": "games"}'.""")
+@click.option(
+    "--include",
+    multiple=True,
+    default=("metadata",),
+    show_default=True,
+    type=click.Choice(["text", "metadata", "passages", "vector"]),
+    help="What a hit shows, repeatable.",
+)
+@click.option("--model", help="Refuse unless this is the collection's model.")
+@common
+def search(
+    collection: str,
+    text: str | None,
+    id: str | None,
+    limit: int,
+    offset: int,
+    min_similarity: float | None,
+    filter_: str | None,
+    include: tuple[Any, ...],
+    model: str | None,
+    store: Path | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Find the items of COLLECTION that are nearest to TEXT."""
+    from indexer.queries import Query
+    from indexer.queries import search as answer_search
+
+    snapshot = open_collection(settings_of(config, store), collection)
+    query = Query(
+        text=text,
+        id=id,
+        limit=limit,
+        offset=offset,
+        min_similarity=min_similarity,
+        filter=None if filter_ is None else _json(filter_),
+        include=include,
+        model=model,
+    )
+    answer = answer_search(snapshot, model_of(snapshot), query)
+    emit(answer) if as_json else click.echo(printing.hits(answer))
+
+
+@main.command()
+@click.argument("collection")
+@click.argument("a")
+@click.argument("b")
+@click.option("--text", is_flag=True, help="A and B are texts, not ids.")
+@click.option("--pairs", default=3, show_default=True, type=click.IntRange(1, 100), help="Most passage pairs.")
+@click.option("--model", help="Refuse unless this is the collection's model.")
+@common
+def compare(
+    collection: str,
+    a: str,
+    b: str,
+    text: bool,
+    pairs: int,
+    model: str | None,
+    store: Path | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Say how alike the items A and B of COLLECTION are."""
+    from indexer.compare import Side
+    from indexer.compare import compare as answer_compare
+
+    snapshot = open_collection(settings_of(config, store), collection)
+    left, right = (Side(text=side) if text else Side(id=side) for side in (a, b))
+    answer = answer_compare(snapshot, model_of(snapshot), left, right, pairs, model)
+    emit(answer) if as_json else click.echo(printing.comparison(answer))
+
+
+def open_collection(settings: Settings, collection: str) -> Snapshot:
+    """The current generation of a collection, opened."""
+    from indexer.config import check_collection_name
+    from indexer.snapshot import open_newest
+    from indexer.storage import collection_folder
+
+    return open_newest(collection_folder(settings.store, check_collection_name(collection)))
+
+
+def model_of(snapshot: Snapshot) -> ModelSource:
+    """A way to the model of a snapshot, which is loaded when it is asked for."""
+    from indexer import models
+
+    return lambda: models.load(snapshot.generation.fingerprint, snapshot.generation.device)
+
+
+def _json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ConfigurationError(f"--filter is not JSON ({error}): quote it for the shell.", param="filter") from error
