@@ -74,12 +74,30 @@ class CollectionSettings(_Frozen):
     passages: PassageSettings = PassageSettings()
     allow_unread_deletions: bool = False
     """Whether items may be deleted in a run in which some rows' ids could not be read."""
+    max_shrink: float = Field(default=0.2, ge=0, le=1)
+    """Largest share of the collection that one run may remove."""
+    max_rejects: float = Field(default=0.5, ge=0, le=1)
+    """Largest share of the source's rows that may be rejected for a run to publish."""
+    keep_generations: int = Field(default=5, ge=1)
+    """How many generations are kept whatever their age, the current one among them."""
+    keep_days: float = Field(default=1.0, ge=0)
+    """How long older ones are kept, counted from when they were published."""
+
+
+class CacheSettings(_Frozen):
+    """The embedding cache, which all collections of a store share."""
+
+    path: Path | None = None
+    """Where it is; `embeddings.sqlite` in the store where it is not given. It has to be on a local disk."""
+    max_bytes: int = Field(default=10 << 30, ge=0)
+    """Its size above which the vectors that were not used for longest go."""
 
 
 class Settings(_Frozen):
     """Everything that was configured."""
 
     store: Path = DEFAULT_STORE
+    cache: CacheSettings = CacheSettings()
     collections: Mapping[str, CollectionSettings] = Field(default_factory=dict)
 
 
@@ -177,7 +195,8 @@ def _read(path: Path) -> Settings:
         raise ConfigurationError(_explain(error, str(path))) from error
     base = path.resolve().parent
     collections = {check_collection_name(n): _anchored(c, base) for n, c in settings.collections.items()}
-    return Settings(store=base / settings.store, collections=collections)
+    cache = settings.cache.model_copy(update={"path": settings.cache.path and base / settings.cache.path})
+    return Settings(store=base / settings.store, cache=cache, collections=collections)
 
 
 def _anchored(collection: CollectionSettings, base: Path) -> CollectionSettings:

@@ -11,13 +11,15 @@
     │   ├── CollectionNotFound
     │   ├── ItemNotFound
     │   ├── GenerationNotFound
-    │   └── CollectionLocked        another run holds the collection
+    │   ├── CollectionLocked        another run holds the collection
+    │   └── OnHold                  a rollback holds the collection until `parecido resume`
     ├── ProviderError               a model, or whoever serves it
     │   ├── ModelUnavailable
     │   └── NotReady                the service has not opened it yet
     └── DataError                   bytes that somebody else wrote
         ├── SourceError             a source that could not be read to its end
         ├── SchemaConflict          a declared type that the published collection contradicts
+        ├── BrakeRefused            a run that would remove or reject too much
         ├── StorageError            a disk that refuses: full, read-only, gone
         └── CorruptGeneration       a published file that is missing or not what was published
 
@@ -111,6 +113,12 @@ class CollectionLocked(CallerError):
     code = "locked"
 
 
+class OnHold(CallerError):
+    """A rollback holds the collection, so that no run brings back what was rolled back."""
+
+    code = "on_hold"
+
+
 class ProviderError(ParecidoError):
     """A model, or whoever serves it, failed."""
 
@@ -147,6 +155,12 @@ class SchemaConflict(DataError):
     """A declared field type contradicts the published collection."""
 
     code = "schema_conflict"
+
+
+class BrakeRefused(DataError):
+    """A run would remove more of the collection, or reject more of the source, than its brakes allow."""
+
+    code = "brake"
 
 
 class StorageError(DataError):

@@ -9,6 +9,11 @@ EXAMPLE = """\
 # Where collections are kept; relative to this file.
 # store = "parecido-data"
 
+# The embedding cache of all collections: no text is embedded twice. It has to be on a local disk.
+# [cache]
+# path = "parecido-data/embeddings.sqlite"
+# max_bytes = 10_737_418_240
+
 [collections.articles]
 # Files, folders or globs; relative to this file. JSON Lines, CSV, TSV (all three also .gz), Parquet, or folders of text
 # and Markdown files.
@@ -48,6 +53,14 @@ source = ["articles/*.jsonl"]
 
 # Let items go that the source no longer has even in a run in which some rows' ids could not be read.
 # allow_unread_deletions = false
+
+# Refuse a run that would remove a larger share of the collection, or in which a larger share of the rows is bad.
+# max_shrink = 0.2
+# max_rejects = 0.5
+
+# Which generations are kept for a rollback: the last ones, and all that are younger.
+# keep_generations = 5
+# keep_days = 1.0
 
 # How a text that does not fit the model's window becomes several passages, in tokens.
 # [collections.articles.passages]

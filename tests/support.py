@@ -59,8 +59,9 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def settings_for(source: Path, **changes: Any) -> CollectionSettings:
-    """The settings of a collection that is read from one file and embedded on the CPU."""
-    return CollectionSettings.model_validate({"source": str(source), "device": "cpu", **changes})
+    """The settings of a collection that is read from one file and embedded on the CPU, without brakes."""
+    values = {"source": str(source), "device": "cpu", "max_shrink": 1, "max_rejects": 1, **changes}
+    return CollectionSettings.model_validate(values)
 
 
 def contents(store: Path, name: str = NAME) -> dict[str, tuple[str | None, dict[str, Any]]]:

@@ -12,11 +12,20 @@ import click
 import orjson
 
 from indexer.config import CONFIG_FILE, Settings, load
-from indexer.errors import CallerError, CollectionLocked, ParecidoError, SourceError
+from indexer.errors import BrakeRefused, CallerError, CollectionLocked, OnHold, ParecidoError, SourceError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-OK, FAILED, USAGE, REJECTS, SOURCE, LOCKED = range(6)
+OK, FAILED, USAGE, REJECTS, SOURCE, LOCKED, BRAKE, HOLD = range(8)
+
+_CODES: tuple[tuple[type[ParecidoError], int], ...] = (
+    (CollectionLocked, LOCKED),
+    (OnHold, HOLD),
+    (BrakeRefused, BRAKE),
+    (SourceError, SOURCE),
+    (CallerError, USAGE),
+)
+"""The first that fits decides."""
 
 store_option = click.option(
     "--store",
@@ -63,11 +72,7 @@ def fail(error: ParecidoError, as_json: bool) -> NoReturn:
 
 def exit_code(error: ParecidoError) -> int:
     """The exit code for an error."""
-    if isinstance(error, CollectionLocked):
-        return LOCKED
-    if isinstance(error, SourceError):
-        return SOURCE
-    return USAGE if isinstance(error, CallerError) else FAILED
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 
 def emit(answer: Any) -> None:
