@@ -123,7 +123,7 @@ def test_whichever_file_cannot_be_written_the_error_names_it(
 
     def refusing(file: OutputFile, data: Any) -> int:
         if file.path.name == name or file.path.suffix == Path(name).suffix == ".arrows":
-            with storage._disk(file.path, "write"):
+            with storage.disk(file.path, "write"):
                 raise OSError(errno.ENOSPC, "No space left on device")
         return write(file, data)
 

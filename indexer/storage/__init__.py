@@ -1,0 +1,47 @@
+"""Where does a store live, and when is a write safe?
+
+This is the only package that fsyncs, renames, links and locks, and the only one that knows that a store is a folder.
+What holds for everybody else: a file is written once, through `OutputFile`, and complete on disk when `seal` returns;
+a folder's new entries are on disk when `sync_folder` returns; `publish` either makes a complete file visible under
+its name or leaves no trace under that name. A refusing disk is a StorageError that says what to do.
+"""
+
+from indexer.storage.files import (
+    OutputFile,
+    Sealed,
+    checksum,
+    file_names,
+    make_folder,
+    move_folder,
+    publish,
+    read_file,
+    remove,
+    replace_file,
+    size,
+    sync_folder,
+    write_file,
+)
+from indexer.storage.locks import lock
+from indexer.storage.places import CollectionFolder, collection_folder, collection_names
+from indexer.storage.refusals import disk
+
+__all__ = [
+    "CollectionFolder",
+    "OutputFile",
+    "Sealed",
+    "checksum",
+    "collection_folder",
+    "collection_names",
+    "disk",
+    "file_names",
+    "lock",
+    "make_folder",
+    "move_folder",
+    "publish",
+    "read_file",
+    "remove",
+    "replace_file",
+    "size",
+    "sync_folder",
+    "write_file",
+]
