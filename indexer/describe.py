@@ -25,7 +25,7 @@ def describe(generation: Generation) -> CollectionAnswer:
         items=generation.counts.items,
         passages=generation.counts.passages,
         segments=len(generation.segments),
-        bytes=sum(file.bytes for entry in generation.segments for file in entry.files.values()),
+        bytes=sum(entry.bytes for entry in generation.segments),
         model=ModelAnswer(
             name=print_.name, provider=print_.provider, revision=print_.revision, dimension=print_.dimension
         ),

@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 
-STAGES = ("read", "compare", "model", "embed", "write", "verify", "publish")
+STAGES = ("read", "compare", "model", "merge", "embed", "write", "verify", "publish")
 
 
 class Progress(Protocol):
@@ -52,10 +53,39 @@ class PassageCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Merged:
+    """A segment that was folded into the new one."""
+
+    segment: str
+    passages: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCounts:
+    """How the run changed the segments."""
+
+    before: int
+    after: int
+    merged: tuple[Merged, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ByteCounts:
+    """Bytes on disk."""
+
+    total: int
+    """Of the segments of the generation that is current after the run."""
+    written: int
+    """Of the segments that this run wrote."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a run of the indexer did."""
 
     collection: str
+    started_at: datetime
     generation: int
     """The current one after the run."""
     published: bool
@@ -65,6 +95,8 @@ class Report:
     model: str
     items: ItemCounts
     passages: PassageCounts
+    segments: SegmentCounts
+    bytes: ByteCounts
     seconds: Mapping[str, float]
     """By stage, and `total`."""
     peak_rss_bytes: int
@@ -77,6 +109,7 @@ class Stopwatch:
     """Seconds by stage; a stage that is entered twice adds up."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _began: float = field(default_factory=time.monotonic)
 
     @contextlib.contextmanager

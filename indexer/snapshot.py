@@ -81,19 +81,43 @@ class Snapshot:
 
 
 def open_newest(folder: CollectionFolder) -> Snapshot:
-    """The current generation, opened; raises CollectionNotFound where nothing is published.
+    """The newest generation that can be opened; raises CollectionNotFound where nothing is published.
 
-    A file can vanish under a reader that has an old manifest in hand: it then reads the newest one and tries again.
+    Raises what is wrong with the newest one where none can be opened. Whoever wants to know which were passed over, and
+    why, calls `open_good`.
     """
-    generation = generations.current(folder)
+    return open_good(folder)[0]
+
+
+def open_good(folder: CollectionFolder) -> tuple[Snapshot, dict[int, CorruptGeneration]]:
+    """The newest generation that can be opened, and what is wrong with those that are newer.
+
+    Files can vanish under a reader, because somebody publishes and prunes meanwhile: it then looks again.
+    """
     while True:
-        try:
-            return Snapshot(folder, generation)
-        except CorruptGeneration:
-            newest = generations.current(folder)
-            if newest.number == generation.number:
-                raise
-            generation = newest
+        published = _published(folder)
+        problems: dict[int, CorruptGeneration] = {}
+        for number in reversed(published):
+            try:
+                return open_generation(folder, number), problems
+            except CorruptGeneration as error:
+                problems[number] = error
+            if _published(folder)[-1] != published[-1]:
+                break
+        else:
+            raise problems[published[-1]]
+
+
+def open_generation(folder: CollectionFolder, number: int) -> Snapshot:
+    """The generation of that number; raises CorruptGeneration where it is not what was published."""
+    return Snapshot(folder, generations.read(folder, number))
+
+
+def _published(folder: CollectionFolder) -> list[int]:
+    published = generations.numbers(folder)
+    if not published:
+        raise generations.nothing_published(folder)
+    return published
 
 
 def verify(snapshot: Snapshot, segments: Container[str] | None = None) -> None:

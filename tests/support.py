@@ -31,10 +31,11 @@ from indexer.items import Item, Schema, hash_text
 from indexer.models import Fingerprint, Model
 from indexer.queries import Query, search
 from indexer.report import Report
-from indexer.segment import Prepared, SegmentWriter
+from indexer.segment import Prepared
 from indexer.snapshot import Snapshot, open_newest
 from indexer.storage import CollectionFolder, collection_folder
 from indexer.vectors import Vectors, normalise
+from indexer.writing import SegmentShape, SegmentWriter
 
 NAME = "things"
 
@@ -108,7 +109,8 @@ def publish_items(
     dimension = next(p.vectors.shape[1] for segment in segments for p in segment)
     entries, dead = [], {}
     for position, members in enumerate(segments):
-        writer = SegmentWriter(folder.segments / f"{number:06d}-{position}", schema or {}, dimension, store_text=True)
+        shape = SegmentShape(number, schema or {}, dimension, store_text=True)
+        writer = SegmentWriter(folder.segments / f"{number:06d}-{position}", shape)
         with writer:
             writer.add(members[: len(members) // 2])
             writer.add(members[len(members) // 2 :])
@@ -225,7 +227,7 @@ def assert_tidy(store: Path) -> None:
     }
     bitmaps = {f"{each.number:06d}/{segment}.deleted" for each in published for segment in each.deleted}
     assert files == bitmaps | {f"{each.number:06d}.json" for each in published}
-    assert {path.name for path in folder.path.iterdir()} - {"rejects.jsonl"} == {
+    assert {path.name for path in folder.path.iterdir()} - {"rejects.jsonl", "last-run.json"} == {
         "generations", "lock", "runs", "segments",
     }  # fmt: skip
 

@@ -28,12 +28,16 @@ from indexer.errors import ConfigurationError, ParecidoError
 @click.option("--document-prompt", help="Text put before every passage.")
 @click.option("--device", help="Where to embed: cpu, cuda, …")
 @click.option("--store-text/--no-store-text", default=None, help="Keep the texts in the store (the default) or not.")
+@click.option("--max-shrink", type=click.FloatRange(0, 1), help="Largest share of the items that may go.")
+@click.option("--allow-shrink", is_flag=True, help="Let go whatever the source no longer has, this once.")
+@click.option("--max-rejects", type=click.FloatRange(0, 1), help="Largest share of the rows that may be bad.")
 @click.option("--rebuild", is_flag=True, help="Embed and write every item again.")
 @common
 def index(
     names: tuple[str, ...],
     collection: str | None,
     rebuild: bool,
+    allow_shrink: bool,
     store: Path | None,
     config: Path | None,
     as_json: bool,
@@ -51,6 +55,8 @@ def index(
     from indexer.progress import progress
 
     settings = settings_of(config, store)
+    if allow_shrink:
+        options["max_shrink"] = 1.0
     worst = OK
     for name, one in chosen(settings, names, collection, options).items():
         try:
