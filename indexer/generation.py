@@ -152,6 +152,11 @@ def manifest_path(folder: CollectionFolder, number: int) -> Path:
     return folder.generations / f"{number:06d}.json"
 
 
+def deleted_path(folder: CollectionFolder, number: int, segment: str) -> Path:
+    """Where a generation's deletion bitmap of a segment is."""
+    return folder.generations / f"{number:06d}" / f"{segment}.deleted"
+
+
 def with_report(generation: Generation, report: Report) -> Generation:
     """The generation with what its run did and took, as plain values."""
     return replace(generation, report=orjson.loads(orjson.dumps(report)))
@@ -159,7 +164,8 @@ def with_report(generation: Generation, report: Report) -> Generation:
 
 def write_deleted(folder: CollectionFolder, number: int, segment: str, deleted: Bits) -> Sealed:
     """Write the deletion bitmap of a segment for the generation of that number."""
-    path = storage.make_folder(folder.generations / f"{number:06d}") / f"{segment}.deleted"
+    path = deleted_path(folder, number, segment)
+    storage.make_folder(path.parent)
     storage.remove(path)
     sealed = storage.write_file(path, np.packbits(deleted, bitorder="little").tobytes())
     storage.sync_folder(path.parent)
@@ -171,7 +177,7 @@ def read_deleted(folder: CollectionFolder, generation: Generation, segment: Segm
     entry = generation.deleted.get(segment.id)
     if entry is None:
         return None
-    path = folder.generations / f"{generation.number:06d}" / f"{segment.id}.deleted"
+    path = deleted_path(folder, generation.number, segment.id)
     try:
         raw = storage.read_file(path)
     except FileNotFoundError as error:
