@@ -13,10 +13,8 @@ import orjson
 
 from indexer import logs, printing
 from indexer.cli.group import (
-    FAILED,
     OK,
     REJECTS,
-    SOURCE,
     common,
     emit,
     exit_code,
@@ -25,6 +23,7 @@ from indexer.cli.group import (
     main,
     settings_of,
     store_option,
+    worst,
 )
 from indexer.cli.stop import stoppable
 from indexer.config import CONFIG_FILE, chosen
@@ -82,7 +81,8 @@ def index(
     object on the standard error.
 
     Exit codes: 0 published, or nothing to do; 1 failed; 2 a wrong command, option or setting; 3 published, but rows
-    were rejected; 4 the source could not be read to its end; 5 another run holds the collection.
+    were rejected; 4 the source could not be read to its end; 5 another run holds the collection; 6 a brake refused
+    (max_shrink, max_rejects); 7 on hold after a rollback.
     """
     logs.configure(log_format, verbose=verbose or schedule is not None, dated=schedule is not None)
     settings = settings_of(config, store)
@@ -94,7 +94,7 @@ def index(
 
         keep(click.get_current_context(), settings.store, schedule, tuple(wanted))
         return
-    worst = OK
+    codes: list[int] = []
     with stoppable():
         from indexer.build import build
         from indexer.progress import progress
@@ -106,11 +106,11 @@ def index(
                 if as_json:
                     emit({"collection": name, "error": error.to_json()})
                 log_error(error, name)
-                worst = worst if worst in (FAILED, SOURCE) else exit_code(error)
+                codes.append(exit_code(error))
                 continue
             _tell(report, as_json, log_format)
-            worst = worst or (REJECTS if report.items.rejected else OK)
-    sys.exit(worst)
+            codes.append(REJECTS if report.items.rejected else OK)
+    sys.exit(worst(codes))
 
 
 def _tell(report: Report, as_json: bool, log_format: LogFormat) -> None:
