@@ -17,12 +17,13 @@ from indexer import generation as generations
 from indexer import models, storage
 from indexer.changes import Comparison, Pending, Published, all_items, changed_items, compare
 from indexer.chunking import document_chunker
-from indexer.config import CollectionSettings, check_collection_name
+from indexer.config import CacheSettings, CollectionSettings, check_collection_name
 from indexer.embedding import Counter, prepare
 from indexer.errors import StorageError
 from indexer.generation import Bits, Counts, Deleted, Generation
 from indexer.items import FieldType, Rejected, Schema
 from indexer.models import Fingerprint
+from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.rejects import Rejects
 from indexer.report import ItemCounts, PassageCounts, Progress, Report, Stopwatch, peak_rss_bytes
 from indexer.segment import SegmentEntry
@@ -38,12 +39,20 @@ REJECTS = "rejects.jsonl"
 ROWS_A_STEP = 1000
 
 
-def build(store: Path, name: str, settings: CollectionSettings, progress: Progress, rebuild: bool = False) -> Report:
+def build(
+    store: Path,
+    name: str,
+    settings: CollectionSettings,
+    progress: Progress,
+    rebuild: bool = False,
+    cache: CacheSettings = CacheSettings(),  # noqa: B008 – frozen
+) -> Report:
     """Bring the collection `name` up to its source, and publish if anything changed.
 
     Raises SourceError where the source cannot be read to its end, CollectionLocked where another run is at it,
     SchemaConflict, ConfigurationError, ModelUnavailable and StorageError. The current generation is then what it was,
-    unless the disk failed in the very last step: the new one may then be current, and is whole.
+    unless the disk failed in the very last steps, when publishing or making room in the embedding cache: the new one
+    may then be current, and is whole.
     """
     watch = Stopwatch()
     folder = collection_folder(store, check_collection_name(name))
@@ -54,8 +63,14 @@ def build(store: Path, name: str, settings: CollectionSettings, progress: Progre
             fingerprint = models.identify(settings)
         scratch = storage.make_folder(folder.runs / secrets.token_hex(4))
         try:
-            with Rejects(scratch / REJECTS) as rejects:
-                return _Run(settings, folder, scratch, current, fingerprint, rebuild, progress, watch, rejects).go()
+            with Rejects(scratch / REJECTS) as rejects, EmbeddingCache(cache_path(store, cache)) as vectors:
+                report = _Run(
+                    settings, folder, scratch, current, fingerprint, rebuild, progress, watch, rejects, vectors
+                ).go()
+                vectors.finished(folder.path)
+                if report.published:
+                    vectors.evict(cache.max_bytes)
+                return report
         finally:
             storage.remove(scratch)
 
@@ -88,10 +103,11 @@ class _Run:
     current: Snapshot | None
     fingerprint: Fingerprint
     fresh: bool
-    """Whether a rebuild was asked for, in which nothing published is relied on."""
+    """Whether a rebuild was asked for, in which nothing published is relied on; the embedding cache, checked, is."""
     progress: Progress
     watch: Stopwatch
     rejects: Rejects
+    cache: EmbeddingCache
 
     def go(self) -> Report:
         """Read, compare, and write and publish what there is to publish."""
@@ -164,7 +180,8 @@ class _Run:
         reuse = not self.fresh and self.current is not None and self.current.generation.fingerprint == self.fingerprint
         shape = SegmentShape(self._number, schema, self.fingerprint.dimension, self.settings.store_text)
         self.progress.begin("embed", total, "items")
-        batches = prepare(items, model, chunker, reuse, counter, self.progress)
+        cache = self.cache.for_run(self.fingerprint, self.folder.path)
+        batches = prepare(items, model, chunker, reuse, cache, counter, self.progress)
         segments = write_segments(batches, shape, self.scratch, self.folder, self.watch)
         self.progress.end()
         return segments
@@ -233,7 +250,13 @@ class _Run:
                 rejected=self.rejects.count,
                 held=found.held,
             ),
-            passages=PassageCounts(generation.counts.passages, counter.embedded, counter.cached),
+            passages=PassageCounts(
+                total=generation.counts.passages,
+                embedded=counter.embedded,
+                cached=counter.cached,
+                tokens=counter.tokens,
+                characters=counter.characters,
+            ),
             seconds=self.watch.totals(),
             peak_rss_bytes=peak_rss_bytes(),
             rejects_file=rejects_file,

@@ -10,6 +10,7 @@ from indexer.errors import ParecidoError
 
 if TYPE_CHECKING:
     from indexer.answers import CollectionAnswer, CompareAnswer, PassageAnswer, SearchAnswer
+    from indexer.models.cache_contents import Emptied, Statistics
     from indexer.report import Report
 
 PREVIEW = 100
@@ -70,10 +71,39 @@ def history(generations: Sequence[CollectionAnswer]) -> str:
     return "\n".join(_described(generation) for generation in generations)
 
 
+def cache(found: Statistics, max_bytes: int) -> str:
+    """Where the embedding cache is and how full, then one model a line."""
+    if not found.vectors:
+        return f"There is nothing in the embedding cache {found.path}."
+    lines = [
+        f"{found.path}: {found.vectors:,} vectors, {_megabytes(found.bytes)} of at most {_megabytes(max_bytes)}, "
+        f"the oldest last used on {found.oldest_use}"
+    ]
+    for one in found.models:
+        prompt = f", prompt {one.document_prompt!r}" if one.document_prompt else ""
+        lines.append(
+            f"  {one.name} ({one.revision[:12]}{prompt}): {one.vectors:,} vectors of {one.dimension} dimensions, "
+            f"{_megabytes(one.bytes)}, made by {one.numeric_path}"
+        )
+    if found.pinned:
+        lines.append(f"  {found.pinned:,} are kept for a run of {', '.join(found.unfinished)} that has not published")
+    return "\n".join(lines)
+
+
+def emptied(done: Emptied) -> str:
+    """How many vectors went, and why others did not."""
+    kept = f"; {done.kept:,} stay for a run that has not published (--all removes them too)" if done.kept else ""
+    return f"{done.removed:,} vectors removed{kept}"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
 def _described(one: CollectionAnswer) -> str:
     return (
         f"generation {one['generation']}, {one['items']:,} items, {one['passages']:,} passages, "
-        f"model {one['model']['name']}, {one['bytes'] / 1e6:,.1f} MB, published "
+        f"model {one['model']['name']}, {_megabytes(one['bytes'])}, published "
         f"{one['created_at']:%Y-%m-%d %H:%M:%S} UTC"
     )
 

@@ -7,11 +7,12 @@ Exit codes: 0 published, or nothing to do · 1 failed · 2 a wrong command, opti
 rejected · 4 the source could not be read to its end · 5 another run holds the collection.
 """
 
-from indexer.cli import index, query, store
+from indexer.cli import cache, index, query, store
 from indexer.cli.group import config_option, main, settings_of, store_option
 from indexer.cli.query import model_of, open_collection
 
 __all__ = [
+    "cache",
     "config_option",
     "index",
     "main",

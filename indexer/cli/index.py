@@ -28,7 +28,9 @@ from indexer.errors import ConfigurationError, ParecidoError
 @click.option("--document-prompt", help="Text put before every passage.")
 @click.option("--device", help="Where to embed: cpu, cuda, …")
 @click.option("--store-text/--no-store-text", default=None, help="Keep the texts in the store (the default) or not.")
-@click.option("--rebuild", is_flag=True, help="Embed and write every item again.")
+@click.option(
+    "--rebuild", is_flag=True, help="Write every item again, with vectors from the model or the embedding cache."
+)
 @common
 def index(
     names: tuple[str, ...],
@@ -54,7 +56,7 @@ def index(
     worst = OK
     for name, one in chosen(settings, names, collection, options).items():
         try:
-            report = build(settings.store, name, one, progress(name), rebuild)
+            report = build(settings.store, name, one, progress(name), rebuild, settings.cache)
         except ParecidoError as error:
             if as_json:
                 emit({"collection": name, "error": error.to_json()})
