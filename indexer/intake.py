@@ -18,7 +18,7 @@ from pathlib import Path
 from indexer import generation as generations
 from indexer import models, storage
 from indexer.brakes import too_much_rejected, too_much_shrinks
-from indexer.changes import Comparison, Published, compare
+from indexer.changes import Comparison, Pending, Published, all_items, changed_items, compare
 from indexer.config import CollectionSettings
 from indexer.errors import CorruptGeneration
 from indexer.generation import Bits, Generation
@@ -104,6 +104,12 @@ class Intake:
     def to_write(self) -> int:
         """How many items the run splits, embeds and writes."""
         return self.found.to_rewrite if self.rebuild else self.found.to_write
+
+    def pending(self) -> Iterator[Pending]:
+        """Those items; may be asked for more than once."""
+        if self.rebuild:
+            return all_items(self.spool, self.published, self.found, self.schema)
+        return changed_items(self.spool, self.published, self.schema)
 
 
 @contextlib.contextmanager

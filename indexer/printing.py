@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         SearchAnswer,
         StatusAnswer,
     )
+    from indexer.estimate import Estimate
+    from indexer.models.cache_contents import Emptied, Statistics
     from indexer.prune import Pruned
     from indexer.repair import Repair
     from indexer.report import Report
@@ -41,6 +43,18 @@ def report(report: Report) -> str:
     if items.rejected:
         lines.append(f"  {items.rejected:,} rows rejected, see {report.rejects_file}")
     return "\n".join(lines)
+
+
+def estimate(found: Estimate) -> str:
+    """What a run would do, and below it what it would fold."""
+    items = found.items
+    what = f"would publish ({found.reason})" if found.publishes else f"would publish nothing: {found.reason}"
+    lines = [
+        f"{found.collection}: {what}; {items.added:,} added, {items.changed:,} changed, {items.deleted:,} deleted, "
+        f"{items.unchanged:,} unchanged, {items.rejected:,} rejected; at most {found.characters:,} characters to embed; "
+        f"about {found.seconds:,.1f} s, told from {found.basis}"
+    ]
+    return "\n".join(lines + [f"  would merge {one.segment}: {one.reason}" for one in found.merged])
 
 
 def hits(answer: SearchAnswer) -> str:
@@ -149,10 +163,39 @@ def _when(time: datetime | str) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def cache(found: Statistics, max_bytes: int) -> str:
+    """Where the embedding cache is and how full, then one model a line."""
+    if not found.vectors:
+        return f"There is nothing in the embedding cache {found.path}."
+    lines = [
+        f"{found.path}: {found.vectors:,} vectors, {_megabytes(found.bytes)} of at most {_megabytes(max_bytes)}, "
+        f"the oldest last used on {found.oldest_use}"
+    ]
+    for one in found.models:
+        prompt = f", prompt {one.document_prompt!r}" if one.document_prompt else ""
+        lines.append(
+            f"  {one.name} ({one.revision[:12]}{prompt}): {one.vectors:,} vectors of {one.dimension} dimensions, "
+            f"{_megabytes(one.bytes)}, made by {one.numeric_path}"
+        )
+    if found.pinned:
+        lines.append(f"  {found.pinned:,} are kept for a run of {', '.join(found.unfinished)} that has not published")
+    return "\n".join(lines)
+
+
+def emptied(done: Emptied) -> str:
+    """How many vectors went, and why others did not."""
+    kept = f"; {done.kept:,} stay for a run that has not published (--all removes them too)" if done.kept else ""
+    return f"{done.removed:,} vectors removed{kept}"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
 def _described(one: CollectionAnswer) -> str:
     return (
         f"generation {one['generation']}, {one['items']:,} items, {one['passages']:,} passages, "
-        f"model {one['model']['name']}, {one['bytes'] / 1e6:,.1f} MB, published {_when(one['created_at'])}"
+        f"model {one['model']['name']}, {_megabytes(one['bytes'])}, published {_when(one['created_at'])}"
     )
 
 

@@ -49,7 +49,11 @@ class PassageCounts:
     embedded: int
     """Computed by the model in this run."""
     cached: int
-    """Needed in this run, but taken from an earlier version of the item or from an equal text beside it."""
+    """Needed in this run, but taken from the item's earlier version, the embedding cache or an equal text beside it."""
+    tokens: int
+    """In the embedded ones, as the model's own tokenizer counts them, special tokens and prompts left out."""
+    characters: int
+    """The length of the same texts, in code points."""
 
 
 @dataclass(frozen=True, slots=True)

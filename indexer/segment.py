@@ -80,6 +80,7 @@ class Segment:
     def __init__(self, folder: Path, entry: SegmentEntry) -> None:
         """Raises CorruptGeneration where a file is missing, of another length than published, or not what it claims."""
         check_sizes(folder, entry)
+        self.folder = folder
         self.entry = entry
         with _damage_named(folder / IDS):
             self.ids = SegmentIds(folder / IDS)

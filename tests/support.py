@@ -237,6 +237,7 @@ class StandIn:
 
     fingerprint = Fingerprint("test", "stand-in", "0", 16, "", "", "hash", normalised=True)
     device = "cpu"
+    numeric_path = "numpy float64 cpu"
     window = 64
 
     def __init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,12 @@ from indexer.cli.stop import stoppable
 from indexer.config import CONFIG_FILE, chosen
 from indexer.errors import ConfigurationError, ParecidoError
 from indexer.logs import LogFormat
+from indexer.report import Report
 
 if TYPE_CHECKING:
-    from indexer.report import Report
+    from indexer.estimate import Estimate
+
+    Act = Callable[..., Report | Estimate]
 
 log = logging.getLogger("parecido")
 
@@ -52,7 +56,10 @@ log = logging.getLogger("parecido")
 @click.option("--max-shrink", type=click.FloatRange(0, 1), help="Largest share of the items that may go.")
 @click.option("--allow-shrink", is_flag=True, help="Let go whatever the source no longer has, this once.")
 @click.option("--max-rejects", type=click.FloatRange(0, 1), help="Largest share of the rows that may be bad.")
-@click.option("--rebuild", is_flag=True, help="Embed and write every item again.")
+@click.option(
+    "--rebuild", is_flag=True, help="Write every item again, with vectors from the model or the embedding cache."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be added, changed, deleted and merged; publish nothing.")
 @click.option("--schedule", metavar="CRON", help='Stay, and run by a cron expression in local time: "0 3 * * *".')
 @click.option("--verbose", is_flag=True, help="Tell on the way how far a run is where there is no terminal.")
 @log_format_option
@@ -62,6 +69,7 @@ def index(
     collection: str | None,
     rebuild: bool,
     allow_shrink: bool,
+    dry_run: bool,
     schedule: str | None,
     verbose: bool,
     log_format: LogFormat,
@@ -94,34 +102,39 @@ def index(
 
         keep(click.get_current_context(), settings.store, schedule, tuple(wanted))
         return
-    codes: list[int] = []
     with stoppable():
         from indexer.build import build
+        from indexer.estimate import estimate
         from indexer.progress import progress
 
+        codes = []
         for name, one in wanted.items():
+            how_far = progress(name, bar=log_format == "human")
+            act: Act = estimate if dry_run else build
             try:
-                report = build(settings.store, name, one, progress(name, bar=log_format == "human"), rebuild)
+                done = act(settings.store, name, one, how_far, rebuild, settings.cache)
             except ParecidoError as error:
                 if as_json:
                     emit({"collection": name, "error": error.to_json()})
                 log_error(error, name)
                 codes.append(exit_code(error))
                 continue
-            _tell(report, as_json, log_format)
-            codes.append(REJECTS if report.items.rejected else OK)
+            _tell(done, as_json, log_format)
+            codes.append(REJECTS if done.items.rejected and not dry_run else OK)
     sys.exit(worst(codes))
 
 
-def _tell(report: Report, as_json: bool, log_format: LogFormat) -> None:
-    """A report is told on the standard output, and in the log where programs read that."""
+def _tell(done: Report | Estimate, as_json: bool, log_format: LogFormat) -> None:
+    """What was done is told on the standard output, and in the log where programs read that."""
+    event = "run" if isinstance(done, Report) else "estimate"
+    text = printing.report(done) if isinstance(done, Report) else printing.estimate(done)
     if log_format == "json":
-        level = logging.WARNING if report.items.rejected or report.items.held else logging.INFO
-        log.log(level, "%s", printing.report(report), extra={"event": "run", **dataclasses.asdict(report)})
+        level = logging.WARNING if done.items.rejected or done.items.held else logging.INFO
+        log.log(level, "%s", text, extra={"event": event, **dataclasses.asdict(done)})
     if as_json:
-        emit(report)
+        emit(done)
     elif log_format == "human":
-        click.echo(printing.report(report))
+        click.echo(text)
 
 
 @main.command()

@@ -36,6 +36,7 @@ class SentenceTransformersModel:
     def __init__(self, model: SentenceTransformer, fingerprint: Fingerprint) -> None:
         self.fingerprint = fingerprint
         self.device = str(model.device)
+        self.numeric_path = f"torch {str(model.dtype).removeprefix('torch.')} {model.device.type}"
         self.tokenizer = _plain_tokenizer(model, fingerprint.name)
         self.window = _window(model)
         self._model = model
