@@ -51,8 +51,8 @@ def estimate(found: Estimate) -> str:
     what = f"would publish ({found.reason})" if found.publishes else f"would publish nothing: {found.reason}"
     lines = [
         f"{found.collection}: {what}; {items.added:,} added, {items.changed:,} changed, {items.deleted:,} deleted, "
-        f"{items.unchanged:,} unchanged, {items.rejected:,} rejected; at most {found.characters:,} characters to embed; "
-        f"about {found.seconds:,.1f} s, told from {found.basis}"
+        f"{items.unchanged:,} unchanged, {items.rejected:,} rejected; at most {found.characters:,} characters "
+        f"to embed; about {found.seconds:,.1f} s, told from {found.basis}"
     ]
     return "\n".join(lines + [f"  would merge {one.segment}: {one.reason}" for one in found.merged])
 
@@ -93,7 +93,7 @@ def _status_lines(one: StatusAnswer) -> Iterator[str]:
     if current and current["hold"]:
         yield f"  on hold after a rollback to generation {current['origin']}: `parecido resume {one['name']}` goes on"
     if run and run["error"]:
-        yield f"  last run {_when(run['started_at'])} failed: {run['error']['message']}"
+        yield f"  last run {_when(run['started_at'])} published nothing: {run['error']['message']}"
     elif run and run["report"]:
         yield f"  last run {_when(run['started_at'])}: {_outcome(run['report'])}"
     if one["next_run_at"]:
