@@ -125,6 +125,13 @@ class SegmentIds:
         """Let go of the pages that look-ups have touched, so that a run over everything does not hold everything."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the entries stand in the order that a binary search needs, none of them twice."""
+        high, low = self._high, self._low
+        rising = (high[1:] > high[:-1]) | ((high[1:] == high[:-1]) & (low[1:] > low[:-1]))
+        return bool(rising.all())
+
     def by_row(self) -> tuple[Hashes, Hashes]:
         """The id hash and the content hash of every item, in the order of items.arrow; both (n, 2)."""
         ids, contents = np.empty((2, len(self), 2), dtype=np.uint64)

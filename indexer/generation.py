@@ -155,6 +155,11 @@ def manifest_path(folder: CollectionFolder, number: int) -> Path:
     return folder.generations / f"{number:06d}.json"
 
 
+def deleted_path(folder: CollectionFolder, number: int, segment: str) -> Path:
+    """Where a generation's deletion bitmap of a segment is."""
+    return folder.generations / f"{number:06d}" / f"{segment}.deleted"
+
+
 def with_report(generation: Generation, report: Report) -> Generation:
     """The generation with what its run did and took, as plain values."""
     return replace(generation, report=orjson.loads(orjson.dumps(report)))
@@ -165,7 +170,8 @@ def write_deleted(folder: CollectionFolder, number: int, segment: str, deleted: 
 
     A file of that name is never replaced: with leftovers removed before, it could only be a rival's.
     """
-    path = storage.add_folder(folder.generations / f"{number:06d}") / f"{segment}.deleted"
+    path = deleted_path(folder, number, segment)
+    storage.add_folder(path.parent)
     sealed = storage.write_file(path, np.packbits(deleted, bitorder="little").tobytes())
     storage.sync_folder(path.parent)
     return sealed
@@ -176,7 +182,7 @@ def read_deleted(folder: CollectionFolder, generation: Generation, segment: Segm
     entry = generation.deleted.get(segment.id)
     if entry is None:
         return None
-    path = folder.generations / f"{generation.number:06d}" / f"{segment.id}.deleted"
+    path = deleted_path(folder, generation.number, segment.id)
     try:
         raw = storage.read_file(path)
     except FileNotFoundError as error:

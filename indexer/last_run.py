@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from indexer import storage
+from indexer.answers import LastRun
 from indexer.errors import CollectionLocked, ParecidoError, StorageError
 from indexer.report import Report
 from indexer.storage import CollectionFolder
@@ -64,10 +65,10 @@ def _write(folder: CollectionFolder, started: datetime, report: Report | None, e
         log.warning("how the run over %s ended could not be written down: %s", folder.name, refused.message)
 
 
-def read(folder: CollectionFolder) -> dict[str, Any] | None:
+def read(folder: CollectionFolder) -> LastRun | None:
     """How the last run ended; None before the first one, and where the file cannot be made out."""
     try:
-        body: dict[str, Any] = orjson.loads(storage.read_file(folder.path / FILE))
+        body: LastRun = orjson.loads(storage.read_file(folder.path / FILE))
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
     return body

@@ -11,12 +11,23 @@ from pathlib import Path
 
 import click
 
-from indexer import printing
-from indexer.cli import config_option, main, model_of, open_collection, settings_of, store_option
+from indexer import logs, printing
+from indexer.cli import (
+    config_option,
+    log_format_option,
+    main,
+    model_of,
+    open_collection,
+    settings_of,
+    store_option,
+)
 from indexer.config import Settings
 from indexer.errors import ConfigurationError
+from indexer.logs import LogFormat
 
 __all__ = ["main"]
+
+log = logging.getLogger("parecido")
 
 DEMO_COLLECTION = "python"
 QUESTIONS = (
@@ -34,10 +45,12 @@ port_option = click.option(
 @main.command()
 @host_option
 @port_option
+@log_format_option
 @store_option
 @config_option
-def serve(host: str, port: int, store: Path | None, config: Path | None) -> None:
+def serve(host: str, port: int, log_format: LogFormat, store: Path | None, config: Path | None) -> None:
     """Answer queries over HTTP from what is published, and take up new generations as they come."""
+    logs.configure(log_format, verbose=True, dated=True)
     _serve(settings_of(config, store).store, host, port)
 
 
@@ -52,6 +65,7 @@ def demo(ask: bool, host: str, port: int, store: Path | None, config: Path | Non
 
     The second time nothing is embedded again.
     """
+    logs.configure(verbose=True, dated=True)
     settings = settings_of(config, store)
     _index_demo(settings.store)
     if ask:
@@ -106,12 +120,11 @@ def _serve(store: Path, host: str, port: int) -> None:
 
     listener = _listen(host, port)
     address = f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
-    log = logging.getLogger("parecido")
-    log.setLevel(logging.INFO)
-    log.addHandler(handler := logging.StreamHandler())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.info("serving store %s on %s, docs on %s/docs", store, address, address)
-    config = uvicorn.Config(create_app(store), log_level="warning", access_log=False, server_header=False)
+    told = {"event": "listening", "store": str(store), "address": address}
+    log.info("serving store %s on %s, docs on %s/docs", store, address, address, extra=told)
+    config = uvicorn.Config(
+        create_app(store), log_config=None, log_level="warning", access_log=False, server_header=False
+    )
     with contextlib.suppress(KeyboardInterrupt):  # how a person ends it; uvicorn raises it again when all is closed
         uvicorn.Server(config).run(sockets=[listener])
 

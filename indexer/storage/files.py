@@ -181,6 +181,12 @@ def move_folder(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
+def link_file(source: Path, target: Path) -> None:
+    """Give a sealed file a second name; the caller syncs the folder."""
+    with disk(target, "write"):
+        os.link(source, target)
+
+
 def replace_file(source: Path, target: Path) -> None:
     """Give a sealed file another name, taking the place of what had it, on disk when this returns."""
     with disk(target, "write"):
