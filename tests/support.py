@@ -105,11 +105,22 @@ def publish_items(
 ) -> Snapshot:
     """Publish a generation of exactly these segments, without a model, and open it."""
     folder = collection_folder(store, NAME)
-    storage.make_folder(folder.generations)
+    with storage.lock(folder):
+        _write_and_publish(folder, segments, deleted, schema or {}, number)
+    return open_newest(folder)
+
+
+def _write_and_publish(
+    folder: CollectionFolder,
+    segments: Sequence[Sequence[Prepared]],
+    deleted: Collection[str],
+    schema: Schema,
+    number: int,
+) -> None:
     dimension = next(p.vectors.shape[1] for segment in segments for p in segment)
     entries, dead = [], {}
     for position, members in enumerate(segments):
-        shape = SegmentShape(number, schema or {}, dimension, store_text=True)
+        shape = SegmentShape(number, schema, dimension, store_text=True)
         writer = SegmentWriter(folder.segments / f"{number:06d}-{position}", shape)
         with writer:
             writer.add(members[: len(members) // 2])
@@ -128,7 +139,7 @@ def publish_items(
         created_at=datetime.now(UTC),
         fingerprint=fingerprint,
         device=None,
-        schema=schema or {},
+        schema=schema,
         passages=PassageSettings(),
         store_text=True,
         segments=tuple(entries),
@@ -136,7 +147,6 @@ def publish_items(
         counts=Counts(items, passages),
     )
     assert generations.publish(folder, manifest)
-    return open_newest(folder)
 
 
 class Place:

@@ -61,7 +61,7 @@ def test_a_full_disk_at_any_sync_is_a_storage_error_that_leaves_a_whole_generati
     def linking(source: Any, target: Any) -> None:
         nonlocal linked
         link(source, target)
-        linked = True
+        linked = linked or Path(target).suffix == ".json"
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "link", linking)
@@ -170,8 +170,8 @@ def test_everything_that_a_manifest_names_is_on_disk_before_it_is_published(
         synced[status.st_ino] = status.st_mtime_ns
 
     def linking(source: Any, target: Any) -> None:
-        by_link.update(synced)
-        by_link[-1] = Path(source).stat().st_ino
+        if Path(target).suffix == ".json":
+            by_link.update(synced)
         link(source, target)
 
     monkeypatch.setattr(os, "fsync", fsync)
