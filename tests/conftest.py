@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from postgres import Postgres, running
 from support import Runs, StandIn
 
 from indexer import models
@@ -36,3 +37,10 @@ def runs() -> Iterator[Runs]:
         yield started
         assert started.process.stdin is not None
         started.process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server."""
+    with running() as server:
+        yield server
