@@ -1,19 +1,22 @@
 """How does a person see how far a run is?
 
-On a terminal a bar, elsewhere a plain line now and then, always on the standard error.
+On a terminal a bar; elsewhere a line in the log now and then, for those who asked for such lines.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
 from indexer.report import Progress
 
 SECONDS_BETWEEN_LINES = 30.0
+
+log = logging.getLogger("parecido")
 
 
 class Bar:
@@ -41,11 +44,10 @@ class Bar:
 
 
 class Lines:
-    """A line every half minute, for logs; a run that is shorter leaves none."""
+    """A line of the log every half minute; a run that is shorter leaves none."""
 
-    def __init__(self, label: str, out: TextIO) -> None:
+    def __init__(self, label: str) -> None:
         self._label = label
-        self._out = out
         self.begin("", None, "")
 
     def begin(self, stage: str, total: int | None, unit: str) -> None:
@@ -60,19 +62,32 @@ class Lines:
         now = time.monotonic()
         if now - self._said >= SECONDS_BETWEEN_LINES:
             self._said = now
-            rate = self._done / (now - self._began)
-            of = f" of {self._total:,}" if self._total is not None else ""
-            left = f", {_duration((self._total - self._done) / rate)} left" if self._total and rate else ""
-            self._out.write(f"{self._label}: {self._stage} {self._done:,}{of} {self._unit}, {rate:,.1f}/s{left}\n")
-            self._out.flush()
+            self._say(self._done / (now - self._began))
 
     def end(self) -> None:
         """Nothing to take away."""
 
+    def _say(self, rate: float) -> None:
+        of = f" of {self._total:,}" if self._total is not None else ""
+        left = (self._total - self._done) / rate if self._total and rate else None
+        until = f", {_duration(left)} left" if left is not None else ""
+        told = {
+            "event": "progress",
+            "collection": self._label,
+            "stage": self._stage,
+            "done": self._done,
+            "total": self._total,
+            "unit": self._unit,
+            "per_second": round(rate, 1),
+            "seconds_left": None if left is None else round(left),
+        }
+        text = f"{self._label}: {self._stage} {self._done:,}{of} {self._unit}, {rate:,.1f}/s{until}"
+        log.info("%s", text, extra=told)
 
-def progress(label: str) -> Progress:
-    """What suits the standard error: a bar on a terminal, lines elsewhere."""
-    return Bar(label) if sys.stderr.isatty() else Lines(label, sys.stderr)
+
+def progress(label: str, *, bar: bool = True) -> Progress:
+    """What suits the standard error: a bar on a terminal, lines elsewhere or where a bar is not wanted."""
+    return Bar(label) if bar and sys.stderr.isatty() else Lines(label)
 
 
 def _duration(seconds: float) -> str:

@@ -8,10 +8,19 @@ from pathlib import Path
 
 import click
 
-from indexer import printing
+from indexer import logs, printing
 from indexer.access import Access
-from indexer.cli import config_option, main, model_of, open_collection, settings_of, store_option
+from indexer.cli import (
+    config_option,
+    log_format_option,
+    main,
+    model_of,
+    open_collection,
+    settings_of,
+    store_option,
+)
 from indexer.config import Settings
+from indexer.logs import LogFormat
 from service import listening
 
 __all__ = ["main"]
@@ -39,15 +48,19 @@ anyone_option = click.option(
 @host_option
 @port_option
 @anyone_option
+@log_format_option
 @store_option
 @config_option
-def serve(host: str, port: int, allow_anyone: bool, store: Path | None, config: Path | None) -> None:
+def serve(
+    host: str, port: int, allow_anyone: bool, log_format: LogFormat, store: Path | None, config: Path | None
+) -> None:
     """Answer queries over HTTP from what is published, and take up new generations as they come.
 
     With PARECIDO_API_KEYS, one key or several with commas between them, every request has to come with one of them, as
     `Authorization: Bearer KEY`; only /healthz, /readyz and /docs are open to all. SIGTERM and Ctrl-C end it once the
     requests under way are answered.
     """
+    logs.configure(log_format, verbose=True, dated=True)
     settings = settings_of(config, store)
     access = _access(settings, allow_anyone)
     listener = listening.listen(host, port, access)
@@ -66,6 +79,7 @@ def demo(ask: bool, host: str, port: int, allow_anyone: bool, store: Path | None
 
     The second time nothing is embedded again.
     """
+    logs.configure(verbose=True, dated=True)
     settings = settings_of(config, store)
     if ask:
         _index_demo(settings.store)

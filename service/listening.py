@@ -46,16 +46,16 @@ def url(host: str, listener: socket.socket) -> str:
 def serve(store: Path, listener: socket.socket, address: str, access: Access) -> None:
     """Answer until a signal says to end; then end the process."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    _log_to_stderr()
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
         import uvicorn
 
         from service.app import create_app
 
-        log.info("serving store %s on %s, docs on %s/docs", store, address, address)
-        log.info("answering %s", _whom(access))
+        told = {"event": "listening", "store": str(store), "address": address, "api_keys": len(access.api_keys)}
+        log.info("serving store %s on %s, docs on %s/docs, for %s", store, address, address, _whom(access), extra=told)
         config = uvicorn.Config(
             create_app(store, access.api_keys),
+            log_config=None,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -78,12 +78,5 @@ def _check_reach(host: str, address: str, access: Access) -> None:
 
 
 def _whom(access: Access) -> str:
-    if not access.api_keys:
-        return "anyone who reaches this address, for there are no API keys"
-    return f"whoever sends an API key; {len(access.api_keys)} known"
-
-
-def _log_to_stderr() -> None:
-    log.setLevel(logging.INFO)
-    log.addHandler(handler := logging.StreamHandler())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    count = len(access.api_keys)
+    return f"those who send an API key ({count} known)" if count else "anyone who reaches it: there are no API keys"

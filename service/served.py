@@ -151,7 +151,8 @@ class Collections:
         try:
             self._put(name, self._open(folder, served))
         except ParecidoError as error:
-            log.error("collection %s: generation %d is not served: %s", name, newest, error.message)
+            told = {"event": "not_served", "collection": name, "generation": newest, "code": error.code}
+            log.error("collection %s: generation %d is not served: %s", name, newest, error.message, extra=told)
             self._note(name, Problem(newest, error.message, time.monotonic()))
 
     def _open(self, folder: CollectionFolder, served: Served | None) -> Served:
@@ -170,7 +171,8 @@ class Collections:
         model = self._loaded(generation.fingerprint) or models.load(generation.fingerprint, generation.device)
         model.embed_query(["warm"])
         snapshot.warm()
-        log.info("collection %s: serving generation %d", folder.name, generation.number)
+        told = {"event": "serving", "collection": folder.name, "generation": generation.number}
+        log.info("collection %s: serving generation %d", folder.name, generation.number, extra=told)
         return Served(snapshot, model, frozenset(unverified))
 
     def _loaded(self, fingerprint: Fingerprint) -> Model | None:
@@ -190,6 +192,7 @@ class Collections:
         self._problems = {key: value for key, value in self._problems.items() if key != name}
 
     def _withdraw(self, name: str, number: int, error: ParecidoError) -> None:
-        log.error("collection %s: generation %d is withdrawn: %s", name, number, error.message)
+        told = {"event": "withdrawn", "collection": name, "generation": number, "code": error.code}
+        log.error("collection %s: generation %d is withdrawn: %s", name, number, error.message, extra=told)
         self._forget(name)
         self._note(name, Problem(number, error.message, time.monotonic()))

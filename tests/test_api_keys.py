@@ -126,7 +126,7 @@ def test_a_refusal_does_not_wait_for_the_body(guarded: Service) -> None:
 def test_no_key_is_ever_written_down(guarded: Service, stranger: httpx.Client) -> None:
     stranger.get("/v1/collections", headers=bearer(FIRST))
     stranger.get("/v1/collections", headers=bearer(FIRST + "x"))
-    assert "answering whoever sends an API key; 2 known" in guarded.log
+    assert "for those who send an API key (2 known)" in guarded.log
     settings = load(None, {"PARECIDO_API_KEYS": f"{FIRST},{SECOND}"})
     for text in (guarded.log, repr(settings), str(settings), settings.model_dump_json()):
         assert FIRST not in text
@@ -136,7 +136,7 @@ def test_no_key_is_ever_written_down(guarded: Service, stranger: httpx.Client) -
 
 def test_without_keys_nobody_is_asked_for_one(api: httpx.Client, service: Service) -> None:
     assert api.get("/v1/collections", headers=bearer("whatever-it-may-be")).status_code == 200
-    assert "answering anyone who reaches this address" in service.log
+    assert "for anyone who reaches it" in service.log
 
 
 def test_docs_offer_to_enter_a_key_for_what_wants_one(tmp_path: Path) -> None:

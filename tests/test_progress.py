@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import io
+import logging
 import os
 import pty
 import struct
@@ -38,37 +38,47 @@ def test_a_terminal_shows_a_bar_with_the_collection_the_stage_and_the_units() ->
     assert "items" in shown
 
 
-def test_a_log_gets_a_line_when_half_a_minute_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "parecido")
+    return caplog
+
+
+def test_a_log_gets_a_line_when_half_a_minute_has_passed(
+    told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 100.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    out = io.StringIO()
-    lines = Lines("things", out)
+    lines = Lines("things")
     lines.begin("embed", 4000, "items")
     for seconds, count in ((29, 500), (1, 500), (20, 500), (10, 500)):
         now += seconds
         lines.advance(count)
     lines.end()
-    assert out.getvalue().splitlines() == [
+    assert told.messages == [
         "things: embed 1,000 of 4,000 items, 33.3/s, 1 min 30 s left",
         "things: embed 2,000 of 4,000 items, 33.3/s, 1 min 0 s left",
     ]
 
 
-def test_a_log_line_without_a_total_promises_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_line_without_a_total_promises_no_end(
+    told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    out = io.StringIO()
-    lines = Lines("things", out)
+    lines = Lines("things")
     lines.begin("read", None, "rows")
     now = 60.0
     lines.advance(120_000)
-    assert out.getvalue() == "things: read 120,000 rows, 2,000.0/s\n"
+    assert told.messages == ["things: read 120,000 rows, 2,000.0/s"]
+    (line,) = told.records
+    expected = {"event": "progress", "stage": "read", "done": 120_000, "total": None, "unit": "rows", "per_second": 2e3}
+    assert expected.items() <= vars(line).items()
 
 
-def test_a_run_that_is_over_soon_leaves_no_line() -> None:
-    out = io.StringIO()
-    lines = Lines("things", out)
+def test_a_run_that_is_over_soon_leaves_no_line(told: pytest.LogCaptureFixture) -> None:
+    lines = Lines("things")
     lines.begin("embed", 10, "items")
     lines.advance(10)
     lines.end()
-    assert out.getvalue() == ""
+    assert told.messages == []

@@ -8,12 +8,13 @@ rejected · 4 the source could not be read to its end · 5 another run holds the
 """
 
 from indexer.cli import index, query, store
-from indexer.cli.group import config_option, main, settings_of, store_option
+from indexer.cli.group import config_option, log_format_option, main, settings_of, store_option
 from indexer.cli.query import model_of, open_collection
 
 __all__ = [
     "config_option",
     "index",
+    "log_format_option",
     "main",
     "model_of",
     "open_collection",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from typing import Any, NoReturn, TypeVar
 import click
 import orjson
 
+from indexer import logs
 from indexer.config import CONFIG_FILE, Settings, load
 from indexer.errors import BrakeRefused, CallerError, CollectionLocked, OnHold, ParecidoError, SourceError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+log = logging.getLogger("parecido")
 
 OK, FAILED, USAGE, REJECTS, SOURCE, LOCKED, BRAKE, HOLD = range(8)
 
@@ -38,6 +42,13 @@ config_option = click.option(
     help=f"Configuration file; ./{CONFIG_FILE} where it is not given and there is one.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(logs.FORMATS),
+    default="human",
+    show_default=True,
+    help="What the standard error gets: sentences, or one JSON object a line.",
+)
 
 
 def common(command: Command) -> Command:
@@ -50,6 +61,7 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what Parecido raises on purpose becomes a message and an exit code."""
+        logs.configure()
         try:
             return super().invoke(ctx)
         except ParecidoError as error:
@@ -66,8 +78,15 @@ def fail(error: ParecidoError, as_json: bool) -> NoReturn:
     """Say what is wrong and leave with the code for it."""
     if as_json:
         emit({"error": error.to_json()})
-    click.echo(f"parecido: {error.message}", err=True)
+    log_error(error)
     sys.exit(exit_code(error))
+
+
+def log_error(error: ParecidoError, collection: str | None = None) -> None:
+    """One line of the log for what went wrong, with the collection in which it did."""
+    told = {"event": "error", "collection": collection, **error.to_json()}
+    message = told.pop("message")
+    log.error("%s", message if collection is None else f"{collection}: {message}", extra=told)
 
 
 def exit_code(error: ParecidoError) -> int:

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
-from indexer import printing
-from indexer.cli.group import FAILED, OK, REJECTS, SOURCE, common, emit, exit_code, main, settings_of, store_option
+from indexer import logs, printing
+from indexer.cli.group import (
+    FAILED,
+    OK,
+    REJECTS,
+    SOURCE,
+    common,
+    emit,
+    exit_code,
+    log_error,
+    log_format_option,
+    main,
+    settings_of,
+    store_option,
+)
+from indexer.cli.stop import stoppable
 from indexer.config import CONFIG_FILE, chosen
 from indexer.errors import ConfigurationError, ParecidoError
+from indexer.logs import LogFormat
+
+if TYPE_CHECKING:
+    from indexer.report import Report
+
+log = logging.getLogger("parecido")
 
 
 @main.command()
@@ -29,11 +51,17 @@ from indexer.errors import ConfigurationError, ParecidoError
 @click.option("--device", help="Where to embed: cpu, cuda, …")
 @click.option("--store-text/--no-store-text", default=None, help="Keep the texts in the store (the default) or not.")
 @click.option("--rebuild", is_flag=True, help="Embed and write every item again.")
+@click.option("--schedule", metavar="CRON", help='Stay, and run by a cron expression in local time: "0 3 * * *".')
+@click.option("--verbose", is_flag=True, help="Tell on the way how far a run is where there is no terminal.")
+@log_format_option
 @common
 def index(
     names: tuple[str, ...],
     collection: str | None,
     rebuild: bool,
+    schedule: str | None,
+    verbose: bool,
+    log_format: LogFormat,
     store: Path | None,
     config: Path | None,
     as_json: bool,
@@ -44,26 +72,50 @@ def index(
     Without --collection, indexes the collections of parecido.toml: those named, or all of them. With --json, one report
     a line.
 
+    With --schedule, runs by a cron expression until SIGTERM or Ctrl-C, and at once where nothing is published yet.
+
+    A run with nothing wrong prints one line a collection. With --log-format json that line, and every other, is a JSON
+    object on the standard error.
+
     Exit codes: 0 published, or nothing to do; 1 failed; 2 a wrong command, option or setting; 3 published, but rows
     were rejected; 4 the source could not be read to its end; 5 another run holds the collection.
     """
-    from indexer.build import build
-    from indexer.progress import progress
-
+    logs.configure(log_format, verbose=verbose or schedule is not None, dated=schedule is not None)
     settings = settings_of(config, store)
+    wanted = chosen(settings, names, collection, options)
+    if schedule is not None:
+        from indexer.cli.schedule import keep
+
+        keep(click.get_current_context(), settings.store, schedule, tuple(wanted))
+        return
     worst = OK
-    for name, one in chosen(settings, names, collection, options).items():
-        try:
-            report = build(settings.store, name, one, progress(name), rebuild)
-        except ParecidoError as error:
-            if as_json:
-                emit({"collection": name, "error": error.to_json()})
-            click.echo(f"parecido: {name}: {error.message}", err=True)
-            worst = worst if worst in (FAILED, SOURCE) else exit_code(error)
-            continue
-        emit(report) if as_json else click.echo(printing.report(report))
-        worst = worst or (REJECTS if report.items.rejected else OK)
+    with stoppable():
+        from indexer.build import build
+        from indexer.progress import progress
+
+        for name, one in wanted.items():
+            try:
+                report = build(settings.store, name, one, progress(name, bar=log_format == "human"), rebuild)
+            except ParecidoError as error:
+                if as_json:
+                    emit({"collection": name, "error": error.to_json()})
+                log_error(error, name)
+                worst = worst if worst in (FAILED, SOURCE) else exit_code(error)
+                continue
+            _tell(report, as_json, log_format)
+            worst = worst or (REJECTS if report.items.rejected else OK)
     sys.exit(worst)
+
+
+def _tell(report: Report, as_json: bool, log_format: LogFormat) -> None:
+    """A report is told on the standard output, and in the log where programs read that."""
+    if log_format == "json":
+        level = logging.WARNING if report.items.rejected or report.items.held else logging.INFO
+        log.log(level, "%s", printing.report(report), extra={"event": "run", **dataclasses.asdict(report)})
+    if as_json:
+        emit(report)
+    elif log_format == "human":
+        click.echo(printing.report(report))
 
 
 @main.command()

@@ -1,0 +1,89 @@
+"""What does a log look like, and where does it go?
+
+To the standard error: for people a sentence a line, for programs one JSON object a line. `configure` is called at the
+edge, by the command that runs; everybody else asks `logging` for the logger "parecido", and hands over what a program
+wants to know with `extra`:
+
+    log.info("collection %s: serving generation %d", name, 7, extra={"event": "serving", "collection": name})
+
+A line of JSON has `time` (ISO 8601, UTC, to the millisecond), `level`, `event` ("log" where none is named) and
+`message`, then whatever `extra` holds. What libraries log or warn of takes the same way, so that every line parses.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Literal
+
+import orjson
+
+LogFormat = Literal["human", "json"]
+
+FORMATS: tuple[LogFormat, ...] = ("human", "json")
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "event"}
+"""What a record has of its own; whatever else it has was handed over with `extra`."""
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a record, on one line whatever the message holds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        told = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "time": told.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": getattr(record, "event", "log"),
+            "message": record.getMessage().strip(),
+            **{key: value for key, value in vars(record).items() if key not in _STANDARD},
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z).decode()
+
+
+class StandardError(logging.Handler):
+    """Writes to whatever the standard error is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, and have it out at once."""
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:  # a log that cannot be written must not end what it tells of
+            self.handleError(record)
+
+
+def configure(format: LogFormat = "human", *, verbose: bool = False, dated: bool = False) -> None:
+    """Have logs written from now on; a later call takes the place of an earlier one.
+
+    A program's log has everything. People read warnings and errors only, unless `verbose`, and see the time where
+    `dated`, as is fit for what runs for days.
+    """
+    handler = StandardError()
+    handler.setFormatter(_formatter(format, dated))
+    root = logging.getLogger()
+    root.handlers = [*(h for h in root.handlers if not isinstance(h, StandardError)), handler]
+    logging.getLogger("parecido").setLevel(logging.INFO if verbose or format == "json" else logging.WARNING)
+    logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # for those who write a library, not for those who run it
+    if format == "json":
+        sys.excepthook = _unforeseen
+
+
+def _formatter(format: LogFormat, dated: bool) -> logging.Formatter:
+    if format == "json":
+        return JsonLines()
+    return logging.Formatter("%(asctime)s %(levelname)s %(message)s" if dated else "parecido: %(message)s")
+
+
+def _unforeseen(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """A mistake of ours ends the process with one line, too."""
+    logging.getLogger("parecido").critical(
+        "%s: %s", kind.__name__, error, exc_info=(kind, error, traceback), extra={"event": "crashed"}
+    )
