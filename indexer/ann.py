@@ -59,15 +59,37 @@ class AnnIndex:
 
 def write(vectors: Vectors, file: OutputFile) -> None:
     """Build the index of `vectors` (n, d), rows of length 1, and write it."""
-    index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index = _empty(vectors.shape[1])
     index.add(vectors)
     faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
 
 
-def open_index(path: Path) -> AnnIndex:
-    """The index in a file, memory-mapped; raises CorruptGeneration where FAISS cannot read it."""
+def open_index(path: Path, count: int, dimension: int) -> AnnIndex:
+    """The index in a file, memory-mapped; raises CorruptGeneration where it is not one of so many vectors.
+
+    What the file says of its own size is compared before FAISS reads it: FAISS takes lengths on trust, and a damaged
+    one could ask for more memory than there is.
+    """
+    head = _head(count, dimension)
+    with path.open("rb") as file:
+        if file.read(len(head)) != head:
+            raise CorruptGeneration(f"{str(path)!r} is not an index of {count} vectors of {dimension} dimensions.")
     try:
         return AnnIndex(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
-    except (RuntimeError, MemoryError) as error:  # a damaged length asks for more memory than there is
+    except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise CorruptGeneration(f"{str(path)!r} is not an index that FAISS can read ({reason}).") from error
+
+
+def _empty(dimension: int) -> faiss.IndexScalarQuantizer:
+    return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+
+
+def _head(count: int, dimension: int) -> bytes:
+    """How the file of an index begins: that of an empty one with the number of vectors and the bytes of their codes.
+
+    Four letters, the dimension (int32) and the number (int64) come first, the length of the codes (int64) last.
+    """
+    empty = faiss.serialize_index(_empty(dimension)).tobytes()
+    size = count * dimension * 2
+    return bytes(empty[:8] + count.to_bytes(8, "little") + empty[16:-8] + size.to_bytes(8, "little"))

@@ -144,3 +144,36 @@ class CollectionAnswer(TypedDict):
     store_text: bool
     fields: dict[str, str]
     """Metadata field to type: what a filter can use."""
+    origin: int | None
+    """The generation whose content this one has again, after a rollback."""
+    hold: bool
+    """Whether runs are refused until somebody lifts the hold of a rollback."""
+
+
+class GenerationAnswer(CollectionAnswer):
+    """One generation as it was published."""
+
+    run: dict[str, Any] | None
+    """The report of the run that made it; null where a rollback or a repair did."""
+
+
+class LastRun(TypedDict):
+    """How the last run ended."""
+
+    started_at: datetime
+    ended_at: datetime
+    error: ErrorBody | None
+    report: dict[str, Any] | None
+
+
+class StatusAnswer(TypedDict):
+    """How a collection is doing."""
+
+    name: str
+    current: CollectionAnswer | None
+    """The newest generation that can be opened; null where none can, or none is published."""
+    problems: dict[str, str]
+    """What is wrong with newer generations, by number."""
+    last_run: LastRun | None
+    next_run_at: datetime | None
+    """By the schedule that a process keeps, where one does."""

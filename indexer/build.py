@@ -1,254 +1,264 @@
 """How does a source become the next generation?
 
-A run reads the source into a spool, compares it with what is published, embeds what is new, writes it as segments
-beside the old ones, reads them back, and publishes. Until that last step nobody sees anything of it, and a run that is
-killed leaves only files that the next run removes.
+A run takes in its source, embeds what is new, writes it as segments beside the old ones, reads them back, and
+publishes. Until that last step nobody sees anything of it, and a run that is killed leaves only files that the next run
+removes.
 """
 
 from __future__ import annotations
 
-import secrets
+import itertools
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
+
+import orjson
 
 from indexer import generation as generations
-from indexer import models, storage
-from indexer.changes import Comparison, Pending, Published, all_items, changed_items, compare
+from indexer import last_run, models, storage
 from indexer.chunking import document_chunker
-from indexer.config import CollectionSettings, check_collection_name
+from indexer.config import CacheSettings, CollectionSettings, check_collection_name
 from indexer.embedding import Counter, prepare
-from indexer.errors import StorageError
-from indexer.generation import Bits, Counts, Deleted, Generation
-from indexer.items import FieldType, Rejected, Schema
-from indexer.models import Fingerprint
-from indexer.rejects import Rejects
-from indexer.report import ItemCounts, PassageCounts, Progress, Report, Stopwatch, peak_rss_bytes
-from indexer.segment import SegmentEntry
-from indexer.snapshot import Snapshot, open_newest, verify
-from indexer.sources import open_source
-from indexer.sources.mapping import read_items
-from indexer.sources.schema import SchemaInference
-from indexer.spool import Spool
-from indexer.storage import CollectionFolder, collection_folder
-from indexer.writing import SegmentShape, write_segments
+from indexer.errors import BrakeRefused, CollectionLocked, OnHold, StorageError
+from indexer.generation import Counts, Deleted, Generation
+from indexer.intake import REJECTS, Intake, Run, Survivor, begun, take_in
+from indexer.merge import copied
+from indexer.models.cache import EmbeddingCache, cache_path
+from indexer.prune import prune
+from indexer.report import (
+    ByteCounts,
+    ItemCounts,
+    Merged,
+    PassageCounts,
+    Progress,
+    Report,
+    SegmentCounts,
+    Stopwatch,
+    peak_rss_bytes,
+)
+from indexer.segment import Prepared, SegmentEntry
+from indexer.snapshot import LiveSegment, Snapshot, verify
+from indexer.storage import OutputFile, collection_folder
+from indexer.writing import Rows, SegmentShape, write_segments
 
-REJECTS = "rejects.jsonl"
-ROWS_A_STEP = 1000
+VANISHING = "vanishing.jsonl"
+
+log = logging.getLogger("parecido")
+
+T = TypeVar("T")
 
 
-def build(store: Path, name: str, settings: CollectionSettings, progress: Progress, rebuild: bool = False) -> Report:
+def build(
+    store: Path,
+    name: str,
+    settings: CollectionSettings,
+    progress: Progress,
+    rebuild: bool = False,
+    cache: CacheSettings = CacheSettings(),  # noqa: B008 – frozen
+    wait: float = 0.0,
+) -> Report:
     """Bring the collection `name` up to its source, and publish if anything changed.
 
-    Raises SourceError where the source cannot be read to its end, CollectionLocked where another run is at it,
-    SchemaConflict, ConfigurationError, ModelUnavailable and StorageError. The current generation is then what it was,
-    unless the disk failed in the very last step: the new one may then be current, and is whole.
+    Waits for another run that is at it for `wait` seconds. Raises SourceError where the source cannot be read to its
+    end, CollectionLocked where another run is still at it, or has taken this one for dead and its place, OnHold
+    after a rollback, BrakeRefused where too much would go, SchemaConflict, ConfigurationError, ModelUnavailable,
+    CorruptGeneration and StorageError. The current generation is then what it was, unless the disk failed in the very
+    last step: the new one may then be current, and is whole.
     """
     watch = Stopwatch()
     folder = collection_folder(store, check_collection_name(name))
-    with storage.lock(folder):
-        _remove_leftovers(folder)
-        current = open_newest(folder) if generations.numbers(folder) else None
-        with watch.stage("model"):
-            fingerprint = models.identify(settings)
-        scratch = storage.make_folder(folder.runs / secrets.token_hex(4))
-        try:
-            with Rejects(scratch / REJECTS) as rejects:
-                return _Run(settings, folder, scratch, current, fingerprint, rebuild, progress, watch, rejects).go()
-        finally:
-            storage.remove(scratch)
+    with (
+        storage.lock(folder, wait),
+        last_run.recorded(folder) as outcome,
+        EmbeddingCache(cache_path(store, cache)) as vectors,
+        begun(folder, settings, progress, rebuild, watch) as run,
+    ):
+        if run.published and run.published.hold:
+            raise held(run.published)
+        outcome.report = report = _go(run, vectors)
+        _tidy(run, vectors, cache)
+        return report
 
 
-def rebuild_reason(
-    current: Generation, settings: CollectionSettings, fingerprint: Fingerprint, asked: bool
-) -> str | None:
-    """Why every item must be written again; None where the published segments can stay."""
-    if asked:
-        return "a rebuild was asked for"
-    if current.fingerprint != fingerprint:
-        old, new = current.fingerprint.name, fingerprint.name
-        return (
-            f"the model changed from {old!r} to {new!r}" if old != new else f"the files or prompts of {new!r} changed"
-        )
-    if current.passages != settings.passages:
-        return "the passage settings changed"
-    if current.store_text != settings.store_text:
-        return "texts are to be stored" if settings.store_text else "texts are no longer to be stored"
-    return None
+def held(generation: Generation) -> OnHold:
+    """The error of a run over a collection that a rollback holds."""
+    return OnHold(
+        f"Collection {generation.collection!r} is on hold: generation {generation.number} was rolled back to the "
+        f"content of generation {generation.origin}. `parecido resume {generation.collection}` lets runs go on.",
+        param="collection",
+    )
+
+
+def _go(run: Run, cache: EmbeddingCache) -> Report:
+    taken = take_in(run)
+    _note_vanishing(run, taken)
+    if taken.refused:
+        raise BrakeRefused(f"Nothing was published: {taken.refused}.")
+    old = run.published
+    if old and taken.idle:
+        return _Result(run, taken, Counter(), old, []).report("nothing changed", published=False)
+    counter = Counter()
+    written = _write(run, taken, cache, counter)
+    generation = _assemble(run, taken, written)
+    reason = taken.rebuild or ("the source changed" if old else "nothing was published before")
+    result = _Result(run, taken, counter, generation, written)
+    with run.watch.stage("verify"):
+        verify(Snapshot(run.folder, generation), {entry.id for entry in written})
+    manifest = generations.with_report(generation, result.report(reason, published=True))
+    with run.watch.stage("publish"):
+        if not generations.publish(run.folder, manifest):
+            raise StorageError(
+                f"Generation {run.number} of {run.folder.name!r} was published by somebody else meanwhile: "
+                "run it again."
+            )
+    return result.report(reason, published=True)
+
+
+def _note_vanishing(run: Run, taken: Intake) -> None:
+    """Have the ids of the items that a refused run would have removed in a file of their own."""
+    path = run.folder.path / VANISHING
+    if not (taken.refused and taken.found.deleted):
+        storage.remove(path)
+        return
+    with OutputFile(run.scratch / VANISHING) as file:
+        for gone in taken.published.unseen_items(taken.found):
+            file.write(orjson.dumps({"id": gone.segment.id(gone.row)}, option=orjson.OPT_APPEND_NEWLINE))
+        file.seal()
+    storage.replace_file(run.scratch / VANISHING, path)
+
+
+def _write(run: Run, taken: Intake, cache: EmbeddingCache, counter: Counter) -> list[SegmentEntry]:
+    """Write what is new and what is folded; a run that only deletes needs no model."""
+    shape = SegmentShape(run.number, taken.schema, run.fingerprint.dimension, run.settings.store_text)
+    folded, embedded = _folded(run, taken, shape), _embedded(run, taken, cache, counter)
+    batches: Iterator[list[Prepared] | Rows] = itertools.chain(folded, embedded)
+    segments = write_segments(batches, shape, run.scratch, run.folder, run.watch)
+    run.progress.end()
+    return segments
+
+
+def _folded(run: Run, taken: Intake, shape: SegmentShape) -> Iterator[Rows]:
+    """The live items of the segments that are folded; each is checked first, so that no damage is copied."""
+    folding = {fold.segment for fold in taken.folds}
+    if not folding or run.current is None:
+        return
+    with run.watch.stage("verify"):
+        verify(run.current, folding)
+    for survivor in taken.survivors:
+        segment = survivor.part.segment
+        if segment.entry.id in folding:
+            live = LiveSegment(segment, ~survivor.dead, ~survivor.dead[segment.item_rows])
+            yield from _timed(run.watch, "merge", copied(live, shape))
+
+
+def _embedded(run: Run, taken: Intake, cache: EmbeddingCache, counter: Counter) -> Iterator[list[Prepared]]:
+    """The items that are new or changed, in a rebuild all, with their vectors."""
+    if taken.to_write == 0:
+        return
+    run.progress.begin("model", None, "")
+    with run.watch.stage("model"):
+        model = models.load(run.fingerprint, run.settings.device)
+        chunker = document_chunker(model, run.settings.passages)
+    run.progress.end()
+    reuse = not run.fresh and run.published is not None and run.published.fingerprint == run.fingerprint
+    run.progress.begin("embed", taken.to_write, "items")
+    vectors = cache.for_run(run.fingerprint, run.folder.path)
+    prepared = prepare(taken.pending(), model, chunker, reuse, vectors, counter, run.progress)
+    yield from _timed(run.watch, "embed", prepared)
+
+
+def _timed(watch: Stopwatch, stage: str, source: Iterator[T]) -> Iterator[T]:
+    """The same, the time it takes to make each counted as that stage."""
+    while True:
+        with watch.stage(stage):
+            try:
+                each = next(source)
+            except StopIteration:
+                return
+        yield each
+
+
+def _assemble(run: Run, taken: Intake, written: list[SegmentEntry]) -> Generation:
+    folding = {fold.segment for fold in taken.folds}
+    kept = [s for s in taken.survivors if s.part.segment.entry.id not in folding]
+    segments = [*(s.part.segment.entry for s in kept), *written]
+    deleted = {s.part.segment.entry.id: _write_deleted(run, s) for s in kept if s.dead.any()}
+    return Generation(
+        number=run.number,
+        collection=run.folder.name,
+        created_at=datetime.now(UTC),
+        fingerprint=run.fingerprint,
+        device=run.settings.device,
+        schema=taken.schema,
+        passages=run.settings.passages,
+        store_text=run.settings.store_text,
+        segments=tuple(segments),
+        deleted=deleted,
+        counts=Counts(
+            items=sum(s.items for s in segments) - sum(d.items for d in deleted.values()),
+            passages=sum(s.passages for s in segments) - sum(d.passages for d in deleted.values()),
+        ),
+    )
+
+
+def _write_deleted(run: Run, survivor: Survivor) -> Deleted:
+    entry, dead = survivor.part.segment.entry, survivor.dead
+    sealed = generations.write_deleted(run.folder, run.number, entry.id, dead)
+    return Deleted(items=int(dead.sum()), passages=entry.passages - survivor.live_passages, file=sealed)
+
+
+def _tidy(run: Run, vectors: EmbeddingCache, cache: CacheSettings) -> None:
+    """Remove old generations by the collection's policy, and what the embedding cache has over its bound.
+
+    The run has done what it was for, so that a disk that refuses is only a warning.
+    """
+    try:
+        vectors.finished(run.folder.path)
+        vectors.evict(cache.max_bytes)
+        prune(run.folder, run.settings.keep_generations, timedelta(days=run.settings.keep_days))
+    except (StorageError, CollectionLocked) as error:
+        log.warning("collection %s: what is not needed any more stays for now: %s", run.folder.name, error.message)
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """One run, from the open source to the report."""
+class _Result:
+    """What a run came to."""
 
-    settings: CollectionSettings
-    folder: CollectionFolder
-    scratch: Path
-    current: Snapshot | None
-    fingerprint: Fingerprint
-    fresh: bool
-    """Whether a rebuild was asked for, in which nothing published is relied on."""
-    progress: Progress
-    watch: Stopwatch
-    rejects: Rejects
+    run: Run
+    taken: Intake
+    counter: Counter
+    generation: Generation
+    written: list[SegmentEntry]
 
-    def go(self) -> Report:
-        """Read, compare, and write and publish what there is to publish."""
-        old = self.current.generation if self.current else None
-        rebuild = rebuild_reason(old, self.settings, self.fingerprint, self.fresh) if old else None
-        published = Published(self.current.segments if self.current else ())
-        spool = Spool(self.scratch / "spool", published.nothing_unchanged if rebuild else published.unchanged)
-        inferred = self._read(spool)
-        with self.watch.stage("compare"):
-            found = compare(spool, published, self.rejects, self.settings.allow_unread_deletions)
-        self.rejects.keep(self.folder.path / REJECTS)
-        if old and not rebuild and not found.to_write and not found.deleted:
-            return self._report(found, Counter(), old, "nothing changed", published=False)
-        schema = self._schema(inferred, found)
-        counter = Counter()
-        if rebuild:
-            segments = self._write(all_items(spool, published, found, schema), found.to_rewrite, schema, counter)
-            generation = self._assemble(segments, {}, schema)
-        else:
-            segments = self._write(changed_items(spool, published, schema), found.to_write, schema, counter)
-            kept, deleted = self._surviving(published, found)
-            generation = self._assemble([*kept, *segments], deleted, schema)
-        self._publish(generation, {entry.id for entry in segments})
-        reason = rebuild or ("the source changed" if old else "nothing was published before")
-        return self._report(found, counter, generation, reason, published=True)
-
-    @property
-    def _number(self) -> int:
-        return self.current.generation.number + 1 if self.current else 1
-
-    def _read(self, spool: Spool) -> Schema:
-        """Spool the whole source; returns the types of its fields."""
-        known = self.current.generation.schema if self.current and not self.fresh else {}
-        inference = SchemaInference(self.settings.types, known)
-        self.progress.begin("read", None, "rows")
-        with self.watch.stage("read"):
-            for count, row in enumerate(read_items(open_source(self.settings), self.settings, inference), 1):
-                if not isinstance(row, Rejected):
-                    spool.add(*row)
-                else:
-                    self.rejects.add(row)
-                    if row.id is not None:
-                        spool.keep(row.id, row.place)
-                if count % ROWS_A_STEP == 0:
-                    self.progress.advance(ROWS_A_STEP)
-        self.progress.end()
-        return inference.schema
-
-    def _schema(self, inferred: Schema, found: Comparison) -> Schema:
-        """The columns to write; those of items that stay as published must be among them."""
-        if not self.current or not (found.kept or found.held):
-            return inferred
-        old, declared = self.current.generation.schema, self.settings.types
-        floats = {
-            name: FieldType.FLOAT
-            for name, kind in inferred.items()
-            if kind is FieldType.INTEGER and old.get(name) is FieldType.FLOAT and name not in declared
-        }
-        return {**old, **inferred, **floats}
-
-    def _write(self, items: Iterator[Pending], total: int, schema: Schema, counter: Counter) -> list[SegmentEntry]:
-        """Embed the items and write their segments; a run that only deletes needs no model."""
-        if total == 0:
-            return []
-        self.progress.begin("model", None, "")
-        with self.watch.stage("model"):
-            model = models.load(self.fingerprint, self.settings.device)
-            chunker = document_chunker(model, self.settings.passages)
-        self.progress.end()
-        reuse = not self.fresh and self.current is not None and self.current.generation.fingerprint == self.fingerprint
-        shape = SegmentShape(self._number, schema, self.fingerprint.dimension, self.settings.store_text)
-        self.progress.begin("embed", total, "items")
-        batches = prepare(items, model, chunker, reuse, counter, self.progress)
-        segments = write_segments(batches, shape, self.scratch, self.folder, self.watch)
-        self.progress.end()
-        return segments
-
-    def _surviving(self, published: Published, found: Comparison) -> tuple[list[SegmentEntry], dict[str, Deleted]]:
-        """The published segments that still hold a live item, and which of their items do not count any more."""
-        entries: list[SegmentEntry] = []
-        deleted: dict[str, Deleted] = {}
-        for part, dead in published.dead(found):
-            if dead.all():
-                continue
-            entry = part.segment.entry
-            entries.append(entry)
-            if dead.any():
-                deleted[entry.id] = self._write_deleted(entry, dead, int(dead[part.segment.item_rows].sum()))
-        return entries, deleted
-
-    def _write_deleted(self, entry: SegmentEntry, dead: Bits, passages: int) -> Deleted:
-        sealed = generations.write_deleted(self.folder, self._number, entry.id, dead)
-        return Deleted(items=int(dead.sum()), passages=passages, file=sealed)
-
-    def _assemble(self, segments: list[SegmentEntry], deleted: dict[str, Deleted], schema: Schema) -> Generation:
-        items = sum(s.items for s in segments) - sum(d.items for d in deleted.values())
-        passages = sum(s.passages for s in segments) - sum(d.passages for d in deleted.values())
-        return Generation(
-            number=self._number,
-            collection=self.folder.name,
-            created_at=datetime.now(UTC),
-            fingerprint=self.fingerprint,
-            device=self.settings.device,
-            schema=schema,
-            passages=self.settings.passages,
-            store_text=self.settings.store_text,
-            segments=tuple(segments),
-            deleted=deleted,
-            counts=Counts(items=items, passages=passages),
-        )
-
-    def _publish(self, generation: Generation, new: set[str]) -> None:
-        """Read back what was written, then make it current."""
-        storage.make_folder(self.folder.generations)
-        with self.watch.stage("verify"):
-            verify(Snapshot(self.folder, generation), new)
-        with self.watch.stage("publish"):
-            if not generations.publish(self.folder, generation):
-                raise StorageError(
-                    f"Generation {generation.number} of {self.folder.name!r} was published by somebody else meanwhile: "
-                    "run it again."
-                )
-
-    def _report(
-        self, found: Comparison, counter: Counter, generation: Generation, reason: str, *, published: bool
-    ) -> Report:
-        rejects_file = str(self.folder.path / REJECTS) if self.rejects.count else None
+    def report(self, reason: str, *, published: bool) -> Report:
+        """What is told of it, as far as it is by now."""
+        run, found, old = self.run, self.taken.found, self.run.published
+        merged = tuple(Merged(fold.segment, fold.passages, fold.reason) for fold in self.taken.folds)
         return Report(
-            collection=self.folder.name,
-            generation=generation.number,
+            collection=run.folder.name,
+            started_at=run.watch.started_at,
+            generation=self.generation.number,
             published=published,
             reason=reason,
-            model=self.fingerprint.name,
+            model=run.fingerprint.name,
             items=ItemCounts(
                 added=found.added,
                 changed=found.changed,
                 unchanged=found.unchanged,
                 deleted=found.deleted,
-                rejected=self.rejects.count,
+                rejected=run.rejects.count,
                 held=found.held,
             ),
-            passages=PassageCounts(generation.counts.passages, counter.embedded, counter.cached),
-            seconds=self.watch.totals(),
+            passages=PassageCounts(self.generation.counts.passages, **asdict(self.counter)),
+            segments=SegmentCounts(len(old.segments) if old else 0, len(self.generation.segments), merged),
+            bytes=ByteCounts(
+                total=sum(entry.bytes for entry in self.generation.segments),
+                written=sum(entry.bytes for entry in self.written),
+            ),
+            seconds=run.watch.totals(),
             peak_rss_bytes=peak_rss_bytes(),
-            rejects_file=rejects_file,
+            rejects_file=str(run.folder.path / REJECTS) if run.rejects.count else None,
         )
-
-
-def _remove_leftovers(folder: CollectionFolder) -> None:
-    """Remove what killed runs left: their folders, and segments and bitmaps that no generation refers to."""
-    storage.remove(folder.runs)
-    published = generations.numbers(folder)
-    used = {entry.id for number in published for entry in generations.read(folder, number).segments}
-    for name in storage.file_names(folder.segments):
-        if name not in used:
-            storage.remove(folder.segments / name)
-    for name in storage.file_names(folder.generations):
-        number = name.partition(".")[0]
-        if not (number.isdigit() and int(number) in published):
-            storage.remove(folder.generations / name)

@@ -132,11 +132,14 @@ class Published:
             for part, seen in zip(self._parts, self._seen, strict=True)
         ]
 
+    def unseen_items(self, found: Comparison) -> Iterator[Found]:
+        """The items that the source does not give any more."""
+        for part, rows in zip(self._parts, found.unseen, strict=True):
+            yield from (Found(part.segment, int(row)) for row in np.flatnonzero(rows))
+
     def held(self, found: Comparison) -> Iterator[Found]:
         """The items that stay although the source does not give them."""
-        for part, rows in zip(self._parts, found.unseen, strict=True):
-            if found.hold:
-                yield from (Found(part.segment, int(row)) for row in np.flatnonzero(rows))
+        return self.unseen_items(found) if found.hold else iter(())
 
     def dead(self, found: Comparison) -> Iterator[tuple[LiveSegment, Bits]]:
         """Each published segment with the items that no longer count: deleted before, replaced now, or gone."""

@@ -125,6 +125,22 @@ class SegmentIds:
         """Let go of the pages that look-ups have touched, so that a run over everything does not hold everything."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the entries stand in the order that a binary search needs, none of them twice."""
+        high, low = self._high, self._low
+        rising = (high[1:] > high[:-1]) | ((high[1:] == high[:-1]) & (low[1:] > low[:-1]))
+        return bool(rising.all())
+
+    def by_row(self) -> tuple[Hashes, Hashes]:
+        """The id hash and the content hash of every item, in the order of items.arrow; both (n, 2)."""
+        ids, contents = np.empty((2, len(self), 2), dtype=np.uint64)
+        for half, column in enumerate((self._high, self._low)):
+            ids[self._rows, half] = column
+        for half, column in enumerate(self._contents):
+            contents[self._rows, half] = column
+        return ids, contents
+
     def find(self, ids: Hashes) -> tuple[npt.NDArray[np.int64], Hashes]:
         """The item row of each id hash, -1 where it is not here, and the content hash of those that are."""
         position = find(self._high, self._low, ids)

@@ -110,7 +110,7 @@ class ItemNotFound(CallerError):
 
 
 class GenerationNotFound(CallerError):
-    """The generation that was asked for is not the one being served."""
+    """The generation that was asked for is not there, or not the one being served."""
 
     code = "generation_not_found"
 

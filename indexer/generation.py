@@ -6,6 +6,8 @@ A generation is a manifest, `generations/000007.json`; the highest number is cur
      "sha256": hexadecimal, of the compact JSON text of the value of "generation" as it stands in the file,
      "generation": the fields of `Generation`}
 
+Fields that came later have a default, so that older manifests stay readable: `origin`, `hold`, `report`.
+
 Beside it, `generations/000007/<segment>.deleted` holds, for each segment that has deleted items, one bit an item row
 (bit r & 7 of byte r >> 3), set where the item is deleted. A manifest is published by one atomic step and never changes.
 """
@@ -15,8 +17,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +33,7 @@ from indexer.config import PassageSettings
 from indexer.errors import CollectionNotFound, CorruptGeneration
 from indexer.items import FieldType
 from indexer.models import Fingerprint
+from indexer.report import Report
 from indexer.segment import SegmentEntry
 from indexer.storage import CollectionFolder, Sealed
 
@@ -74,6 +79,12 @@ class Generation:
     deleted: Mapping[str, Deleted]
     """By segment id."""
     counts: Counts
+    origin: int | None = None
+    """The generation whose content this one has again, after a rollback; None where a run made it from the source."""
+    hold: bool = False
+    """Whether runs are refused until somebody lifts the hold."""
+    report: Mapping[str, Any] | None = None
+    """What the run that made it did and took, see `report.Report`; all but its last step."""
 
 
 _GENERATION = TypeAdapter(Generation)
@@ -89,17 +100,22 @@ def current(folder: CollectionFolder) -> Generation:
     """The newest generation; raises CollectionNotFound where nothing is published."""
     published = numbers(folder)
     if not published:
-        raise CollectionNotFound(
-            f"Collection {folder.name!r} has no published generation in {str(folder.path.parent.parent)!r}: "
-            f"index it first, or choose another --store.",
-            param="collection",
-        )
+        raise nothing_published(folder)
     return read(folder, published[-1])
+
+
+def nothing_published(folder: CollectionFolder) -> CollectionNotFound:
+    """The error of a collection without a generation."""
+    return CollectionNotFound(
+        f"Collection {folder.name!r} has no published generation in {str(folder.path.parent.parent)!r}: "
+        f"index it first, or choose another --store.",
+        param="collection",
+    )
 
 
 def read(folder: CollectionFolder, number: int) -> Generation:
     """The generation of that number; raises CorruptGeneration unless the manifest is whole and of a known format."""
-    path = folder.generations / f"{number:06d}.json"
+    path = manifest_path(folder, number)
     try:
         manifest = orjson.loads(storage.read_file(path))
         version, stated, body = manifest["format"], manifest["sha256"], manifest["generation"]
@@ -125,17 +141,37 @@ def read(folder: CollectionFolder, number: int) -> Generation:
 def publish(folder: CollectionFolder, generation: Generation) -> bool:
     """Make the generation current, or, where its number is taken, leave everything as it is and return False.
 
-    Its segments and deletion bitmaps are on disk before this is called.
+    Its segments and deletion bitmaps are on disk before this is called. Raises CollectionLocked unless this process
+    holds the collection's lock.
     """
     body = orjson.loads(_GENERATION.dump_json(generation))
     manifest = {"format": FORMAT, "sha256": _digest(body), "generation": body}
-    return storage.publish(orjson.dumps(manifest), folder.generations / f"{generation.number:06d}.json")
+    path = manifest_path(folder, generation.number)
+    return storage.publish(orjson.dumps(manifest), path, partial(storage.check_held, folder))
+
+
+def manifest_path(folder: CollectionFolder, number: int) -> Path:
+    """Where the manifest of that number is."""
+    return folder.generations / f"{number:06d}.json"
+
+
+def deleted_path(folder: CollectionFolder, number: int, segment: str) -> Path:
+    """Where a generation's deletion bitmap of a segment is."""
+    return folder.generations / f"{number:06d}" / f"{segment}.deleted"
+
+
+def with_report(generation: Generation, report: Report) -> Generation:
+    """The generation with what its run did and took, as plain values."""
+    return replace(generation, report=orjson.loads(orjson.dumps(report)))
 
 
 def write_deleted(folder: CollectionFolder, number: int, segment: str, deleted: Bits) -> Sealed:
-    """Write the deletion bitmap of a segment for the generation of that number."""
-    path = storage.make_folder(folder.generations / f"{number:06d}") / f"{segment}.deleted"
-    storage.remove(path)
+    """Write the deletion bitmap of a segment for the generation of that number.
+
+    A file of that name is never replaced: with leftovers removed before, it could only be a rival's.
+    """
+    path = deleted_path(folder, number, segment)
+    storage.add_folder(path.parent)
     sealed = storage.write_file(path, np.packbits(deleted, bitorder="little").tobytes())
     storage.sync_folder(path.parent)
     return sealed
@@ -146,7 +182,7 @@ def read_deleted(folder: CollectionFolder, generation: Generation, segment: Segm
     entry = generation.deleted.get(segment.id)
     if entry is None:
         return None
-    path = folder.generations / f"{generation.number:06d}" / f"{segment.id}.deleted"
+    path = deleted_path(folder, generation.number, segment.id)
     try:
         raw = storage.read_file(path)
     except FileNotFoundError as error:

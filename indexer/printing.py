@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from indexer.errors import ParecidoError
+from indexer.report import duration
 
 if TYPE_CHECKING:
-    from indexer.answers import CollectionAnswer, CompareAnswer, PassageAnswer, SearchAnswer
+    from indexer.answers import (
+        CollectionAnswer,
+        CompareAnswer,
+        GenerationAnswer,
+        PassageAnswer,
+        SearchAnswer,
+        StatusAnswer,
+    )
+    from indexer.estimate import Estimate
+    from indexer.models.cache_contents import Emptied, Statistics
+    from indexer.prune import Pruned
+    from indexer.repair import Repair
     from indexer.report import Report
+    from indexer.verify import Damage, Verification
 
 PREVIEW = 100
 
@@ -34,6 +47,18 @@ def report(report: Report) -> str:
     return "\n".join(lines)
 
 
+def estimate(found: Estimate) -> str:
+    """What a run would do, and below it what it would fold."""
+    items = found.items
+    what = f"would publish ({found.reason})" if found.publishes else f"would publish nothing: {found.reason}"
+    lines = [
+        f"{found.collection}: {what}; {items.added:,} added, {items.changed:,} changed, {items.deleted:,} deleted, "
+        f"{items.unchanged:,} unchanged, {items.rejected:,} rejected; at most {found.characters:,} characters "
+        f"to embed; about {found.seconds:,.1f} s, told from {found.basis}"
+    ]
+    return "\n".join(lines + [f"  would merge {one.segment}: {one.reason}" for one in found.merged])
+
+
 def hits(answer: SearchAnswer) -> str:
     """Similarity, id and the beginning of the best passage, one hit a line."""
     if not answer["hits"]:
@@ -55,26 +80,126 @@ def comparison(answer: CompareAnswer) -> str:
     return "\n".join(lines)
 
 
-def status(store: Path, collections: Mapping[str, CollectionAnswer | ParecidoError]) -> str:
-    """One collection a line."""
+def status(store: Path, collections: Sequence[StatusAnswer]) -> str:
+    """One collection a line, and below it what needs attention."""
     if not collections:
         return f"No collection is published in {store}: index one with `parecido index`."
-    return "\n".join(
-        f"{name}: {one.message}" if isinstance(one, ParecidoError) else f"{name}: {_described(one)}"
-        for name, one in collections.items()
+    return "\n".join(line for one in collections for line in _status_lines(one))
+
+
+def _status_lines(one: StatusAnswer) -> Iterator[str]:
+    current, run = one["current"], one["last_run"]
+    age = f", {duration(current['age_seconds'])} ago" if current else ""
+    yield f"{one['name']}: {_described(current) if current else 'nothing that can be served'}{age}"
+    for number, problem in one["problems"].items():
+        yield f"  generation {number} is damaged: {problem}"
+    if current and current["hold"]:
+        yield f"  on hold after a rollback to generation {current['origin']}: `parecido resume {one['name']}` goes on"
+    if run and run["error"]:
+        yield f"  last run {_when(run['started_at'])} published nothing: {run['error']['message']}"
+    elif run and run["report"]:
+        yield f"  last run {_when(run['started_at'])}: {_outcome(run['report'])}"
+    if one["next_run_at"]:
+        yield f"  next run {_when(one['next_run_at'])}"
+
+
+def _outcome(report: Mapping[str, Any]) -> str:
+    """What a run came to, as its report in JSON tells it."""
+    items, passages = report["items"], report["passages"]
+    rejected = f", {items['rejected']:,} rejected" if items["rejected"] else ""
+    return (
+        f"{report['reason']}, {items['added']:,} added, {items['changed']:,} changed, {items['deleted']:,} deleted"
+        f"{rejected}; {passages['embedded']:,} passages of {passages['tokens']:,} tokens embedded, "
+        f"{report['seconds']['total']:.1f} s"
     )
 
 
-def history(generations: Sequence[CollectionAnswer]) -> str:
+def history(generations: Sequence[GenerationAnswer]) -> str:
     """One generation a line."""
-    return "\n".join(_described(generation) for generation in generations)
+    return "\n".join(_described(one) + _made_by(one) for one in generations)
+
+
+def _made_by(one: GenerationAnswer) -> str:
+    if one["run"]:
+        return f" ({one['run']['reason']})"
+    return f" (the content of generation {one['origin']}{', on hold' if one['hold'] else ''})" if one["origin"] else ""
+
+
+def pruned(collection: str, done: Pruned, dry_run: bool) -> str:
+    """Which generations went, or would go, and why."""
+    gone = [verdict for verdict in done.generations if not verdict.keep]
+    kept = len(done.generations) - len(gone)
+    if not gone:
+        return f"{collection}: all {kept} generations are kept"
+    what = "would be removed" if dry_run else "removed"
+    size = "" if dry_run else f", {done.segments:,} segments, {done.bytes / 1e6:,.1f} MB"
+    lines = [f"{collection}: {len(gone)} generations {what}{size}, {kept} kept"]
+    return "\n".join(lines + [f"  generation {verdict.number}: {verdict.reason}" for verdict in gone])
+
+
+def verified(found: Verification) -> str:
+    """What was read, and each file that is not what it should be."""
+    read = f"{len(found.generations)} generations, {found.files:,} files, {found.bytes / 1e6:,.1f} MB"
+    if not found.damages:
+        return f"{found.collection}: {read}, all as published"
+    return "\n".join([f"{found.collection}: {read}, {len(found.damages)} damaged", *map(_damage, found.damages)])
+
+
+def repaired(done: Repair) -> str:
+    """What was mended, and what could not be."""
+    lines = [f"{done.collection}: {len(done.mended)} files mended, {len(done.damages)} still damaged"]
+    lines += [f"  mended {path}" for path in done.mended]
+    if done.published:
+        lines.append(f"  published as generation {done.published}")
+    if done.damages:
+        lines += [*map(_damage, done.damages), f"  `parecido index {done.collection} --rebuild` builds it anew"]
+    return "\n".join(lines)
+
+
+def _damage(damage: Damage) -> str:
+    numbers = ", ".join(map(str, damage.generations))
+    return f"  {damage.path} (generation {numbers}): {damage.reason}"
+
+
+def _when(time: datetime | str) -> str:
+    """A time, as a program or JSON has it, for people."""
+    moment = datetime.fromisoformat(time) if isinstance(time, str) else time
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def cache(found: Statistics, max_bytes: int) -> str:
+    """Where the embedding cache is and how full, then one model a line."""
+    if not found.vectors:
+        return f"There is nothing in the embedding cache {found.path}."
+    lines = [
+        f"{found.path}: {found.vectors:,} vectors, {_megabytes(found.bytes)} of at most {_megabytes(max_bytes)}, "
+        f"the oldest last used on {found.oldest_use}"
+    ]
+    for one in found.models:
+        prompt = f", prompt {one.document_prompt!r}" if one.document_prompt else ""
+        lines.append(
+            f"  {one.name} ({one.revision[:12]}{prompt}): {one.vectors:,} vectors of {one.dimension} dimensions, "
+            f"{_megabytes(one.bytes)}, made by {one.numeric_path}"
+        )
+    if found.pinned:
+        lines.append(f"  {found.pinned:,} are kept for a run of {', '.join(found.unfinished)} that has not published")
+    return "\n".join(lines)
+
+
+def emptied(done: Emptied) -> str:
+    """How many vectors went, and why others did not."""
+    kept = f"; {done.kept:,} stay for a run that has not published (--all removes them too)" if done.kept else ""
+    return f"{done.removed:,} vectors removed{kept}"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
 
 
 def _described(one: CollectionAnswer) -> str:
     return (
         f"generation {one['generation']}, {one['items']:,} items, {one['passages']:,} passages, "
-        f"model {one['model']['name']}, {one['bytes'] / 1e6:,.1f} MB, published "
-        f"{one['created_at']:%Y-%m-%d %H:%M:%S} UTC"
+        f"model {one['model']['name']}, {_megabytes(one['bytes'])}, published {_when(one['created_at'])}"
     )
 
 

@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 
-STAGES = ("read", "compare", "model", "embed", "write", "verify", "publish")
+STAGES = ("read", "compare", "model", "merge", "embed", "write", "verify", "publish")
 
 
 class Progress(Protocol):
@@ -48,7 +49,39 @@ class PassageCounts:
     embedded: int
     """Computed by the model in this run."""
     cached: int
-    """Needed in this run, but taken from an earlier version of the item or from an equal text beside it."""
+    """Needed in this run, but taken from the item's earlier version, the embedding cache or an equal text beside it."""
+    tokens: int
+    """In the embedded ones, as the model's own tokenizer counts them, special tokens and prompts left out."""
+    characters: int
+    """The length of the same texts, in code points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A segment that was folded into the new one."""
+
+    segment: str
+    passages: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCounts:
+    """How the run changed the segments."""
+
+    before: int
+    after: int
+    merged: tuple[Merged, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ByteCounts:
+    """Bytes on disk."""
+
+    total: int
+    """Of the segments of the generation that is current after the run."""
+    written: int
+    """Of the segments that this run wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +89,7 @@ class Report:
     """What a run of the indexer did."""
 
     collection: str
+    started_at: datetime
     generation: int
     """The current one after the run."""
     published: bool
@@ -65,6 +99,8 @@ class Report:
     model: str
     items: ItemCounts
     passages: PassageCounts
+    segments: SegmentCounts
+    bytes: ByteCounts
     seconds: Mapping[str, float]
     """By stage, and `total`."""
     peak_rss_bytes: int
@@ -77,6 +113,7 @@ class Stopwatch:
     """Seconds by stage; a stage that is entered twice adds up."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _began: float = field(default_factory=time.monotonic)
 
     @contextlib.contextmanager
@@ -97,3 +134,13 @@ def peak_rss_bytes() -> int:
     """The most memory this process has had resident, mapped files included."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people say it, in its two largest units."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

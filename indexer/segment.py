@@ -21,7 +21,6 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +28,10 @@ import pyarrow as pa
 
 from indexer import ann, storage
 from indexer.chunking import Span
-from indexer.columns import METADATA, SegmentIds, item_schema, map_table, metadata_columns, numbers, to_hashes
+from indexer.columns import METADATA, SegmentIds, map_table, numbers
 from indexer.errors import CorruptGeneration
-from indexer.items import Item, Schema, Value, hash_content, hash_id
-from indexer.storage import OutputFile, Sealed
+from indexer.items import Item, Value
+from indexer.storage import Sealed
 from indexer.vectors import Vectors
 
 ITEMS, IDS, PASSAGES, VECTORS, ANN = "items.arrow", "ids.arrow", "passages.arrow", "vectors.f32", "ann.faiss"
@@ -58,6 +57,11 @@ class SegmentEntry:
     dimension: int
     files: Mapping[str, Sealed]
 
+    @property
+    def bytes(self) -> int:
+        """Of all files."""
+        return sum(file.bytes for file in self.files.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -70,118 +74,13 @@ class Prepared:
     """(len(spans), dimension)"""
 
 
-class SegmentWriter:
-    """Writes one segment into a folder of its own, batch by batch; shares nothing with others."""
-
-    def __init__(self, folder: Path, schema: Schema, dimension: int, store_text: bool) -> None:
-        self._folder = storage.make_folder(folder)
-        self._schema = schema
-        self._dimension = dimension
-        self._store_text = store_text
-        self._ids: list[bytes] = []
-        self._contents: list[bytes] = []
-        self._passages = 0
-        self._passage_batches: list[pa.RecordBatch] = []
-        self._item_file, self._passage_file = OutputFile(folder / ITEMS), OutputFile(folder / PASSAGES)
-        self._vector_file = OutputFile(folder / VECTORS)
-        self._items = pa.ipc.new_file(self._item_file, item_schema(schema, store_text))
-        self._passage_rows = pa.ipc.new_file(self._passage_file, PASSAGE_SCHEMA)
-
-    def __enter__(self) -> SegmentWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for file in (self._item_file, self._passage_file, self._vector_file):
-            file.close()
-
-    @property
-    def vector_bytes(self) -> int:
-        """How much of vectors.f32 is written."""
-        return self._passages * self._dimension * 4
-
-    def add(self, prepared: Sequence[Prepared]) -> None:
-        """Append items; no id may come twice."""
-        if not prepared:
-            return
-        first_row = len(self._ids)
-        contents = [hash_content(p.item) for p in prepared]
-        self._ids.extend(hash_id(p.item.id) for p in prepared)
-        self._contents.extend(contents)
-        self._items.write_batch(self._item_batch(prepared, contents))
-        counts = [len(p.spans) for p in prepared]
-        batch = pa.record_batch(
-            {
-                "item": pa.array(np.repeat(np.arange(first_row, first_row + len(prepared), dtype=np.uint32), counts)),
-                "start": pa.array([s.start for p in prepared for s in p.spans], pa.uint32()),
-                "end": pa.array([s.end for p in prepared for s in p.spans], pa.uint32()),
-                "hash": pa.array([h for p in prepared for h in p.hashes], pa.binary(16)),
-            },
-            schema=PASSAGE_SCHEMA,
-        )
-        self._passage_batches.append(batch)
-        for p in prepared:
-            self._vector_file.write(np.ascontiguousarray(p.vectors, dtype="<f4"))
-        self._passages += sum(counts)
-
-    def _item_batch(self, prepared: Sequence[Prepared], contents: Sequence[bytes]) -> pa.RecordBatch:
-        columns = {"id": pa.array([p.item.id for p in prepared]), "content": pa.array(contents, pa.binary(16))}
-        if self._store_text:
-            columns["text"] = pa.array([p.item.text for p in prepared], pa.string())
-        columns |= metadata_columns([p.item.metadata for p in prepared], self._schema)
-        return pa.record_batch(columns, schema=item_schema(self._schema, self._store_text))
-
-    def finish(self) -> SegmentEntry:
-        """Write the look-up and the index, and have every file on disk."""
-        self._items.close()
-        if self._passage_batches:  # as one batch, so that a reader maps it and copies nothing
-            table = pa.Table.from_batches(self._passage_batches).combine_chunks()
-            self._passage_rows.write_batch(table.to_batches()[0])
-        self._passage_rows.close()
-        files = {
-            ITEMS: self._item_file.seal(),
-            PASSAGES: self._passage_file.seal(),
-            VECTORS: self._vector_file.seal(),
-            IDS: self._write_ids(),
-            ANN: self._write_ann(),
-        }
-        storage.sync_folder(self._folder)
-        return SegmentEntry(
-            id=self._folder.name,
-            items=len(self._ids),
-            passages=self._passages,
-            dimension=self._dimension,
-            files={name: files[name] for name in FILES},
-        )
-
-    def _write_ids(self) -> Sealed:
-        ids, contents = to_hashes(self._ids), to_hashes(self._contents)
-        order = np.lexsort((ids[:, 1], ids[:, 0]))
-        columns = {
-            "id_high": ids[order, 0],
-            "id_low": ids[order, 1],
-            "content_high": contents[order, 0],
-            "content_low": contents[order, 1],
-            "row": order.astype(np.uint32),
-        }
-        batch = pa.record_batch({name: pa.array(values) for name, values in columns.items()})
-        with OutputFile(self._folder / IDS) as file:
-            with pa.ipc.new_file(file, batch.schema) as out:
-                out.write_batch(batch)
-            return file.seal()
-
-    def _write_ann(self) -> Sealed:
-        vectors = _map_vectors(self._folder / VECTORS, self._passages, self._dimension)
-        with OutputFile(self._folder / ANN) as file:
-            ann.write(vectors, file)
-            return file.seal()
-
-
 class Segment:
     """One segment opened for reading; every file is mapped, nothing is copied."""
 
     def __init__(self, folder: Path, entry: SegmentEntry) -> None:
         """Raises CorruptGeneration where a file is missing, of another length than published, or not what it claims."""
         check_sizes(folder, entry)
+        self.folder = folder
         self.entry = entry
         with _damage_named(folder / IDS):
             self.ids = SegmentIds(folder / IDS)
@@ -194,8 +93,8 @@ class Segment:
             self.ends: npt.NDArray[np.uint32] = numbers(passages["end"])
             self.passage_hashes: pa.ChunkedArray = passages["hash"]
         with _damage_named(folder / VECTORS):
-            self.vectors = _map_vectors(folder / VECTORS, entry.passages, entry.dimension)
-        self.ann = ann.open_index(folder / ANN)
+            self.vectors = map_vectors(folder / VECTORS, entry.passages, entry.dimension)
+        self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension)
         self._check_structure(folder)
 
     def _check_structure(self, folder: Path) -> None:
@@ -261,7 +160,7 @@ def _damage_named(path: Path) -> Iterator[None]:
         raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.") from error
 
 
-def _map_vectors(path: Path, rows: int, dimension: int) -> Vectors:
+def map_vectors(path: Path, rows: int, dimension: int) -> Vectors:
     if rows == 0:
         return np.empty((0, dimension), dtype=np.float32)
     return np.memmap(path, dtype="<f4", mode="r", shape=(rows, dimension))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from indexer.columns import to_hashes
 from indexer.errors import CorruptGeneration
 from indexer.generation import Bits, Generation
 from indexer.items import hash_id
-from indexer.segment import PASSAGES, Segment
-from indexer.storage import CollectionFolder
+from indexer.segment import PASSAGES, VECTORS, Segment
+from indexer.storage import CollectionFolder, Sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +82,43 @@ class Snapshot:
 
 
 def open_newest(folder: CollectionFolder) -> Snapshot:
-    """The current generation, opened; raises CollectionNotFound where nothing is published.
+    """The newest generation that can be opened; raises CollectionNotFound where nothing is published.
 
-    A file can vanish under a reader that has an old manifest in hand: it then reads the newest one and tries again.
+    Raises what is wrong with the newest one where none can be opened. Whoever wants to know which were passed over, and
+    why, calls `open_good`.
     """
-    generation = generations.current(folder)
+    return open_good(folder)[0]
+
+
+def open_good(folder: CollectionFolder) -> tuple[Snapshot, dict[int, CorruptGeneration]]:
+    """The newest generation that can be opened, and what is wrong with those that are newer.
+
+    Files can vanish under a reader, because somebody publishes and prunes meanwhile: it then looks again.
+    """
     while True:
-        try:
-            return Snapshot(folder, generation)
-        except CorruptGeneration:
-            newest = generations.current(folder)
-            if newest.number == generation.number:
-                raise
-            generation = newest
+        published = _published(folder)
+        problems: dict[int, CorruptGeneration] = {}
+        for number in reversed(published):
+            try:
+                return open_generation(folder, number), problems
+            except CorruptGeneration as error:
+                problems[number] = error
+            if _published(folder)[-1] != published[-1]:
+                break
+        else:
+            raise problems[published[-1]]
+
+
+def open_generation(folder: CollectionFolder, number: int) -> Snapshot:
+    """The generation of that number; raises CorruptGeneration where it is not what was published."""
+    return Snapshot(folder, generations.read(folder, number))
+
+
+def _published(folder: CollectionFolder) -> list[int]:
+    published = generations.numbers(folder)
+    if not published:
+        raise generations.nothing_published(folder)
+    return published
 
 
 def verify(snapshot: Snapshot, segments: Container[str] | None = None) -> None:
@@ -104,14 +129,27 @@ def verify(snapshot: Snapshot, segments: Container[str] | None = None) -> None:
     for entry in snapshot.generation.segments:
         if segments is not None and entry.id not in segments:
             continue
-        for name, sealed in entry.files.items():
-            path = snapshot.folder.segments / entry.id / name
-            try:
-                found = storage.checksum(path)
-            except FileNotFoundError as error:
-                raise CorruptGeneration(f"{str(path)!r} is missing.") from error
-            if found != sealed:
-                raise CorruptGeneration(
-                    f"{str(path)!r} is damaged: its checksum is {found.sha256[:12]}…, "
-                    f"but {sealed.sha256[:12]}… was published."
-                )
+        for name in entry.files:
+            _check(snapshot.folder.segments / entry.id / name, entry.files[name])
+
+
+def check_vectors(segment: Segment, trusted: set[str]) -> None:
+    """Compare what vectors are copied out of with its checksums, unless it was done before; remember it in `trusted`.
+
+    Raises CorruptGeneration naming the file: damage must not be given a good checksum in a new segment.
+    """
+    if segment.entry.id not in trusted:
+        for name in (VECTORS, PASSAGES):
+            _check(segment.folder / name, segment.entry.files[name])
+        trusted.add(segment.entry.id)
+
+
+def _check(path: Path, sealed: Sealed) -> None:
+    try:
+        found = storage.checksum(path)
+    except FileNotFoundError as error:
+        raise CorruptGeneration(f"{str(path)!r} is missing.") from error
+    if found != sealed:
+        raise CorruptGeneration(
+            f"{str(path)!r} is damaged: its checksum is {found.sha256[:12]}…, but {sealed.sha256[:12]}… was published."
+        )

@@ -1,21 +1,39 @@
-"""How do prepared items become segments on disk?
+"""How do items become segments on disk?
 
 Nobody refers to a segment before a manifest does, so that a half-written one is only a leftover. Segments are closed at
-a size that bounds the memory in which their indexes are built.
+a size that bounds the memory in which their indexes are built. The format is specified in `segment`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
-from indexer import storage
-from indexer.items import Schema
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from indexer import ann, storage
+from indexer.columns import Hashes, item_schema, metadata_columns, to_hashes
+from indexer.items import Schema, hash_content, hash_id
 from indexer.report import Stopwatch
-from indexer.segment import Prepared, SegmentEntry, SegmentWriter
-from indexer.storage import CollectionFolder
+from indexer.segment import (
+    ANN,
+    FILES,
+    IDS,
+    ITEMS,
+    PASSAGE_SCHEMA,
+    PASSAGES,
+    VECTORS,
+    Prepared,
+    SegmentEntry,
+    map_vectors,
+)
+from indexer.storage import CollectionFolder, OutputFile, Sealed
+from indexer.vectors import Vectors
 
 SEGMENT_BYTES = 256 << 20
 """Vectors in one segment."""
@@ -31,32 +49,172 @@ class SegmentShape:
     dimension: int
     store_text: bool
 
+    @property
+    def most_passages(self) -> int:
+        """A segment that holds as many is closed."""
+        return SEGMENT_BYTES // (4 * self.dimension)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Items as a segment's files hold them, n of them with m passages in all, in one order."""
+
+    ids: Hashes
+    """(n, 2): id hashes."""
+    contents: Hashes
+    """(n, 2): content hashes."""
+    items: pa.RecordBatch
+    """n rows of items.arrow."""
+    counts: npt.NDArray[np.int64]
+    """(n,): passages of each item."""
+    starts: pa.Array
+    """(m,) uint32, as are `ends`."""
+    ends: pa.Array
+    hashes: pa.Array
+    """(m,) of 16 bytes."""
+    vectors: Sequence[Vectors]
+    """One after the other (m, dimension)."""
+
+
+class SegmentWriter:
+    """Writes one segment into a folder of its own, batch by batch; shares nothing with others."""
+
+    def __init__(self, folder: Path, shape: SegmentShape) -> None:
+        self._folder = storage.add_folder(folder)
+        self._shape = shape
+        self._ids: list[Hashes] = []
+        self._contents: list[Hashes] = []
+        self._count = 0
+        self._passages = 0
+        self._passage_batches: list[pa.RecordBatch] = []
+        self._item_file, self._passage_file = OutputFile(folder / ITEMS), OutputFile(folder / PASSAGES)
+        self._vector_file = OutputFile(folder / VECTORS)
+        self._items = pa.ipc.new_file(self._item_file, item_schema(shape.schema, shape.store_text))
+        self._passage_rows = pa.ipc.new_file(self._passage_file, PASSAGE_SCHEMA)
+
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for file in (self._item_file, self._passage_file, self._vector_file):
+            file.close()
+
+    @property
+    def full(self) -> bool:
+        """Whether the next items belong into another segment."""
+        return self._passages >= self._shape.most_passages
+
+    def add(self, prepared: Sequence[Prepared]) -> None:
+        """Append items; no id may come twice."""
+        if prepared:
+            self.append(_rows(prepared, self._shape))
+
+    def append(self, rows: Rows) -> None:
+        """Append items in the form of the files; no id may come twice."""
+        count = len(rows.ids)
+        self._ids.append(rows.ids)
+        self._contents.append(rows.contents)
+        self._items.write_batch(rows.items)
+        item = np.repeat(np.arange(self._count, self._count + count, dtype=np.uint32), rows.counts)
+        columns = [pa.array(item), rows.starts, rows.ends, rows.hashes]
+        self._passage_batches.append(pa.record_batch(columns, schema=PASSAGE_SCHEMA))
+        for vectors in rows.vectors:
+            self._vector_file.write(np.ascontiguousarray(vectors, dtype="<f4"))
+        self._count += count
+        self._passages += len(item)
+
+    def finish(self) -> SegmentEntry:
+        """Write the look-up and the index, and have every file on disk."""
+        self._items.close()
+        if self._passage_batches:  # as one batch, so that a reader maps it and copies nothing
+            table = pa.Table.from_batches(self._passage_batches).combine_chunks()
+            self._passage_rows.write_batch(table.to_batches()[0])
+        self._passage_rows.close()
+        files = {
+            ITEMS: self._item_file.seal(),
+            PASSAGES: self._passage_file.seal(),
+            VECTORS: self._vector_file.seal(),
+            IDS: write_ids(self._folder, np.concatenate(self._ids), np.concatenate(self._contents)),
+            ANN: write_ann(self._folder, self._passages, self._shape.dimension),
+        }
+        storage.sync_folder(self._folder)
+        return SegmentEntry(
+            id=self._folder.name,
+            items=self._count,
+            passages=self._passages,
+            dimension=self._shape.dimension,
+            files={name: files[name] for name in FILES},
+        )
+
+
+def _rows(prepared: Sequence[Prepared], shape: SegmentShape) -> Rows:
+    contents = [hash_content(p.item) for p in prepared]
+    columns = {"id": pa.array([p.item.id for p in prepared]), "content": pa.array(contents, pa.binary(16))}
+    if shape.store_text:
+        columns["text"] = pa.array([p.item.text for p in prepared], pa.string())
+    columns |= metadata_columns([p.item.metadata for p in prepared], shape.schema)
+    return Rows(
+        ids=to_hashes(hash_id(p.item.id) for p in prepared),
+        contents=to_hashes(contents),
+        items=pa.record_batch(columns, schema=item_schema(shape.schema, shape.store_text)),
+        counts=np.array([len(p.spans) for p in prepared], dtype=np.int64),
+        starts=pa.array([s.start for p in prepared for s in p.spans], pa.uint32()),
+        ends=pa.array([s.end for p in prepared for s in p.spans], pa.uint32()),
+        hashes=pa.array([h for p in prepared for h in p.hashes], pa.binary(16)),
+        vectors=[p.vectors for p in prepared],
+    )
+
+
+def write_ids(folder: Path, ids: Hashes, contents: Hashes) -> Sealed:
+    """Write the look-up of a segment whose item rows have these hashes."""
+    order = np.lexsort((ids[:, 1], ids[:, 0]))
+    columns = {
+        "id_high": ids[order, 0],
+        "id_low": ids[order, 1],
+        "content_high": contents[order, 0],
+        "content_low": contents[order, 1],
+        "row": order.astype(np.uint32),
+    }
+    batch = pa.record_batch({name: pa.array(values) for name, values in columns.items()})
+    with OutputFile(folder / IDS) as file:
+        with pa.ipc.new_file(file, batch.schema) as out:
+            out.write_batch(batch)
+        return file.seal()
+
+
+def write_ann(folder: Path, passages: int, dimension: int, vectors: Path | None = None) -> Sealed:
+    """Build the index of a segment from its vectors, by default those in the same folder, and write it."""
+    source = vectors or folder / VECTORS
+    with storage.disk(source, "read"):
+        rows = map_vectors(source, passages, dimension)
+    with OutputFile(folder / ANN) as file:
+        ann.write(rows, file)
+        return file.seal()
+
 
 def write_segments(
-    batches: Iterator[list[Prepared]], shape: SegmentShape, scratch: Path, folder: CollectionFolder, watch: Stopwatch
+    batches: Iterator[list[Prepared] | Rows],
+    shape: SegmentShape,
+    scratch: Path,
+    folder: CollectionFolder,
+    watch: Stopwatch,
 ) -> list[SegmentEntry]:
     """Write all batches as segments, in `scratch` first and under their final names when they are on disk."""
     entries: list[SegmentEntry] = []
-    batch = _next(batches, watch)
+    batch = next(batches, None)
     while batch is not None:
         id = f"{shape.number:06d}-{secrets.token_hex(4)}"
-        with SegmentWriter(scratch / id, shape.schema, shape.dimension, shape.store_text) as writer:
-            while batch is not None and writer.vector_bytes < SEGMENT_BYTES:
+        with SegmentWriter(scratch / id, shape) as writer:
+            while batch is not None and not writer.full:
                 with watch.stage("write"):
-                    writer.add(batch)
-                batch = _next(batches, watch)
+                    writer.append(batch) if isinstance(batch, Rows) else writer.add(batch)
+                batch = next(batches, None)
             with watch.stage("write"):
                 entries.append(_finish(writer, scratch, folder))
     return entries
 
 
-def _next(batches: Iterator[list[Prepared]], watch: Stopwatch) -> list[Prepared] | None:
-    with watch.stage("embed"):
-        return next(batches, None)
-
-
 def _finish(writer: SegmentWriter, scratch: Path, folder: CollectionFolder) -> SegmentEntry:
     entry = writer.finish()
-    storage.make_folder(folder.segments)
     storage.move_folder(scratch / entry.id, folder.segments / entry.id)
     return entry

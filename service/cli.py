@@ -82,12 +82,12 @@ def demo(ask: bool, host: str, port: int, allow_anyone: bool, store: Path | None
     logs.configure(verbose=True, dated=True)
     settings = settings_of(config, store)
     if ask:
-        _index_demo(settings.store)
+        _index_demo(settings)
         _ask(settings)
         return
     access = _access(settings, allow_anyone)
     listener = listening.listen(host, port, access)
-    _index_demo(settings.store)
+    _index_demo(settings)
     address = listening.url(host, listener)
     click.echo(f"\nServing on {address}, with a page to try everything at {address}/docs. For example:\n")
     click.echo("\n\n".join(_curl_lines(address, access)) + "\n")
@@ -99,19 +99,21 @@ def _access(settings: Settings, allow_anyone: bool) -> Access:
     return settings.access.model_copy(update={"allow_anyone": allow_anyone or settings.access.allow_anyone})
 
 
-def _index_demo(store: Path) -> None:
+def _index_demo(settings: Settings) -> None:
     from indexer.build import build
     from indexer.config import collection_settings
     from indexer.demo import write_corpus
     from indexer.progress import progress
 
+    store = settings.store
     corpus = store / "demo" / f"python-{platform.python_version()}.jsonl"
     if not corpus.exists():
         click.echo("Collecting the documentation of Python's standard library …", err=True)
         corpus.parent.mkdir(parents=True, exist_ok=True)
         write_corpus(corpus)
-    settings = collection_settings({"source": str(corpus)}, "The demo")
-    click.echo(printing.report(build(store, DEMO_COLLECTION, settings, progress(DEMO_COLLECTION))))
+    python = collection_settings({"source": str(corpus)}, "The demo")
+    report = build(store, DEMO_COLLECTION, python, progress(DEMO_COLLECTION), cache=settings.cache)
+    click.echo(printing.report(report))
 
 
 def _ask(settings: Settings) -> None:

@@ -17,7 +17,7 @@ from indexer import generation as generations
 from indexer import models
 from indexer.errors import CollectionNotFound, NotReady, ParecidoError
 from indexer.models import Fingerprint, Model
-from indexer.snapshot import Snapshot, open_newest, verify
+from indexer.snapshot import Snapshot, open_generation, verify
 from indexer.storage import CollectionFolder, collection_folder, collection_names
 
 log = logging.getLogger("parecido")
@@ -55,7 +55,8 @@ class Collections:
     def __init__(self, store: Path) -> None:
         self.store = store
         self._served: Mapping[str, Served] = {}
-        self._problems: Mapping[str, Problem] = {}
+        self._problems: Mapping[str, Mapping[int, Problem]] = {}
+        """By collection and generation."""
         self._looked = False
         self._fault: str | None = None
         """Why the store could not be looked at the last time."""
@@ -76,8 +77,8 @@ class Collections:
         served = self._served.get(name)
         if served is not None:
             return served
-        if problem := self._problems.get(name):
-            raise NotReady(f"Collection {name!r} is not served: {problem.message}", param="collection")
+        if problems := self._of(name):
+            raise NotReady(f"Collection {name!r} is not served: {_told(problems)}", param="collection")
         if not self._looked:
             raise NotReady("The service is still opening its collections: try again in a few seconds.")
         there = ", ".join(sorted(self._served)) or "none yet"
@@ -90,7 +91,7 @@ class Collections:
 
     def problems(self) -> dict[str, str]:
         """What is wrong, by collection."""
-        return {name: problem.message for name, problem in sorted(self._problems.items())}
+        return {name: _told(problems) for name, problems in sorted(self._problems.items()) if problems}
 
     def why_not_ready(self) -> str | None:
         """Why nothing should be asked yet; None once every collection was looked at and something can be answered."""
@@ -98,7 +99,7 @@ class Collections:
             return self._fault or "The service is still opening its collections."
         if self._served:
             return None
-        if self._problems:
+        if any(self._problems.values()):
             return "No collection could be opened."
         return f"No collection is published in {str(self.store)!r}: index one with `parecido index`."
 
@@ -138,29 +139,34 @@ class Collections:
                 self._stop.wait(SECONDS_BETWEEN_LOOKS)
 
     def _refresh_one(self, folder: CollectionFolder) -> None:
+        """Serve the newest generation that can be opened; whatever is wrong with a newer one is named."""
         name = folder.name
         published = generations.numbers(folder)
         if not published:
             self._forget(name)
             return
-        newest, problem, served = published[-1], self._problems.get(name), self._served.get(name)
-        if served and served.snapshot.generation.number == newest:
-            return
-        if problem and problem.number == newest and time.monotonic() - problem.tried < SECONDS_BETWEEN_TRIES:
-            return
-        try:
-            self._put(name, self._open(folder, served))
-        except ParecidoError as error:
-            told = {"event": "not_served", "collection": name, "generation": newest, "code": error.code}
-            log.error("collection %s: generation %d is not served: %s", name, newest, error.message, extra=told)
-            self._note(name, Problem(newest, error.message, time.monotonic()))
+        served = self._served.get(name)
+        for number in reversed(published):
+            if served and served.snapshot.generation.number == number:
+                break
+            problem = self._problems.get(name, {}).get(number)
+            if problem and time.monotonic() - problem.tried < SECONDS_BETWEEN_TRIES:
+                continue
+            try:
+                self._put(name, self._open(folder, number, served))
+                break
+            except ParecidoError as error:
+                if number in generations.numbers(folder):  # else it was pruned meanwhile
+                    told = {"event": "not_served", "collection": name, "generation": number, "code": error.code}
+                    log.error("collection %s: generation %d is not served: %s", name, number, error.message, extra=told)
+                    self._note(name, Problem(number, error.message, time.monotonic()))
 
-    def _open(self, folder: CollectionFolder, served: Served | None) -> Served:
-        """Open the newest generation and its model, ready for the first query.
+    def _open(self, folder: CollectionFolder, number: int, served: Served | None) -> Served:
+        """Open a generation and its model, ready for the first query.
 
         What is new in it is verified first, except at the start, when lengths and structure have to do for a while.
         """
-        snapshot = open_newest(folder)
+        snapshot = open_generation(folder, number)
         generation = snapshot.generation
         unverified = {entry.id for entry in generation.segments}
         if served:
@@ -181,18 +187,31 @@ class Collections:
     # The mappings are replaced, never changed, so that readers need no lock.
 
     def _put(self, name: str, served: Served) -> None:
+        """Serve it; what is wrong with newer generations stays noted."""
         self._served = {**self._served, name: served}
-        self._problems = {key: value for key, value in self._problems.items() if key != name}
+        number = served.snapshot.generation.number
+        self._problems = {**self._problems, name: {n: p for n, p in self._of(name).items() if n > number}}
 
     def _note(self, name: str, problem: Problem) -> None:
-        self._problems = {**self._problems, name: problem}
+        self._problems = {**self._problems, name: {**self._of(name), problem.number: problem}}
 
     def _forget(self, name: str) -> None:
-        self._served = {key: value for key, value in self._served.items() if key != name}
+        self._stop_serving(name)
         self._problems = {key: value for key, value in self._problems.items() if key != name}
+
+    def _stop_serving(self, name: str) -> None:
+        self._served = {key: value for key, value in self._served.items() if key != name}
+
+    def _of(self, name: str) -> Mapping[int, Problem]:
+        return self._problems.get(name, {})
 
     def _withdraw(self, name: str, number: int, error: ParecidoError) -> None:
         told = {"event": "withdrawn", "collection": name, "generation": number, "code": error.code}
         log.error("collection %s: generation %d is withdrawn: %s", name, number, error.message, extra=told)
-        self._forget(name)
+        self._stop_serving(name)
         self._note(name, Problem(number, error.message, time.monotonic()))
+
+
+def _told(problems: Mapping[int, Problem]) -> str:
+    """What is wrong, newest generation first."""
+    return " ".join(f"Generation {number}: {problems[number].message}" for number in sorted(problems, reverse=True))

@@ -17,7 +17,8 @@ pytest_plugins = ["service_fixtures"]
 
 
 def test_rejected_rows_give_3_and_are_written_down(run: Run, here: Path) -> None:
-    (here / "bad.jsonl").write_text('{"id": "a", "text": "bread"}\n{"id": "b"}\nnot JSON\n', encoding="utf-8")
+    rows = '{"id": "a", "text": "bread"}\n{"id": "b"}\nnot JSON\n{"id": "c", "text": "soup"}\n'
+    (here / "bad.jsonl").write_text(rows, encoding="utf-8")
     result = run("index", "bad.jsonl", "--collection", "bad", "--json", code=3)
     report = json.loads(result.stdout)
     assert (report["published"], report["items"]["rejected"]) == (True, 2)

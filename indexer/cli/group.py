@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -30,6 +30,8 @@ _CODES: tuple[tuple[type[ParecidoError], int], ...] = (
     (CallerError, USAGE),
 )
 """The first that fits decides."""
+
+_WORST_FIRST = (FAILED, SOURCE, BRAKE, USAGE, HOLD, LOCKED, REJECTS, OK)
 
 store_option = click.option(
     "--store",
@@ -94,9 +96,14 @@ def exit_code(error: ParecidoError) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 
+def worst(codes: Iterable[int]) -> int:
+    """The exit code of a command that did several things; that of nothing is OK."""
+    return min((OK, *codes), key=_WORST_FIRST.index)
+
+
 def emit(answer: Any) -> None:
     """Print an answer as one line of JSON."""
-    click.echo(orjson.dumps(answer).decode())
+    click.echo(orjson.dumps(answer, default=str).decode())  # paths as text
 
 
 def settings_of(config: Path | None, store: Path | None) -> Settings:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import orjson
 
 from indexer import logs, printing
 from indexer.cli.group import (
-    FAILED,
     OK,
     REJECTS,
-    SOURCE,
     common,
     emit,
     exit_code,
@@ -25,22 +24,27 @@ from indexer.cli.group import (
     main,
     settings_of,
     store_option,
+    worst,
 )
 from indexer.cli.stop import stoppable
-from indexer.config import CONFIG_FILE, chosen
+from indexer.config import CONFIG_FILE, Format, chosen
 from indexer.errors import ConfigurationError, ParecidoError
 from indexer.logs import LogFormat
+from indexer.report import Report
 
 if TYPE_CHECKING:
-    from indexer.report import Report
+    from indexer.estimate import Estimate
+
+    Act = Callable[..., Report | Estimate]
 
 log = logging.getLogger("parecido")
 
 
 @main.command()
-@click.argument("names", nargs=-1, metavar="[COLLECTION]... | FILE... --collection NAME")
-@click.option("--collection", help="Index the given files, folders or globs into this collection.")
-@click.option("--format", type=click.Choice(["jsonl", "csv", "tsv", "parquet", "folder"]), help="What the files are.")
+@click.argument("names", nargs=-1, metavar="[COLLECTION]... | SOURCE... --collection NAME")
+@click.option("--collection", help="Index the given files, folders, globs or URLs into this collection.")
+@click.option("--format", type=click.Choice(get_args(Format)), help="What the files are.")
+@click.option("--query", help="SQL that gives the rows, where the source is a database's URL.")
 @click.option("--id", help="Field that holds the id.")
 @click.option("--text", multiple=True, help='Text field, repeatable, or a template: "{title}\\n\\n{body}".')
 @click.option("--metadata", multiple=True, help="Field to keep as metadata, repeatable; all others by default.")
@@ -50,7 +54,13 @@ log = logging.getLogger("parecido")
 @click.option("--document-prompt", help="Text put before every passage.")
 @click.option("--device", help="Where to embed: cpu, cuda, …")
 @click.option("--store-text/--no-store-text", default=None, help="Keep the texts in the store (the default) or not.")
-@click.option("--rebuild", is_flag=True, help="Embed and write every item again.")
+@click.option("--max-shrink", type=click.FloatRange(0, 1), help="Largest share of the items that may go.")
+@click.option("--allow-shrink", is_flag=True, help="Let go whatever the source no longer has, this once.")
+@click.option("--max-rejects", type=click.FloatRange(0, 1), help="Largest share of the rows that may be bad.")
+@click.option(
+    "--rebuild", is_flag=True, help="Write every item again, with vectors from the model or the embedding cache."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be added, changed, deleted and merged; publish nothing.")
 @click.option("--schedule", metavar="CRON", help='Stay, and run by a cron expression in local time: "0 3 * * *".')
 @click.option("--verbose", is_flag=True, help="Tell on the way how far a run is where there is no terminal.")
 @log_format_option
@@ -59,6 +69,8 @@ def index(
     names: tuple[str, ...],
     collection: str | None,
     rebuild: bool,
+    allow_shrink: bool,
+    dry_run: bool,
     schedule: str | None,
     verbose: bool,
     log_format: LogFormat,
@@ -78,44 +90,52 @@ def index(
     object on the standard error.
 
     Exit codes: 0 published, or nothing to do; 1 failed; 2 a wrong command, option or setting; 3 published, but rows
-    were rejected; 4 the source could not be read to its end; 5 another run holds the collection.
+    were rejected; 4 the source could not be read to its end; 5 another run holds the collection; 6 a brake refused
+    (max_shrink, max_rejects); 7 on hold after a rollback.
     """
     logs.configure(log_format, verbose=verbose or schedule is not None, dated=schedule is not None)
     settings = settings_of(config, store)
+    if allow_shrink:
+        options["max_shrink"] = 1.0
     wanted = chosen(settings, names, collection, options)
     if schedule is not None:
         from indexer.cli.schedule import keep
 
         keep(click.get_current_context(), settings.store, schedule, tuple(wanted))
         return
-    worst = OK
     with stoppable():
         from indexer.build import build
+        from indexer.estimate import estimate
         from indexer.progress import progress
 
+        codes = []
         for name, one in wanted.items():
+            how_far = progress(name, bar=log_format == "human")
+            act: Act = estimate if dry_run else build
             try:
-                report = build(settings.store, name, one, progress(name, bar=log_format == "human"), rebuild)
+                done = act(settings.store, name, one, how_far, rebuild, settings.cache)
             except ParecidoError as error:
                 if as_json:
                     emit({"collection": name, "error": error.to_json()})
                 log_error(error, name)
-                worst = worst if worst in (FAILED, SOURCE) else exit_code(error)
+                codes.append(exit_code(error))
                 continue
-            _tell(report, as_json, log_format)
-            worst = worst or (REJECTS if report.items.rejected else OK)
-    sys.exit(worst)
+            _tell(done, as_json, log_format)
+            codes.append(REJECTS if done.items.rejected and not dry_run else OK)
+    sys.exit(worst(codes))
 
 
-def _tell(report: Report, as_json: bool, log_format: LogFormat) -> None:
-    """A report is told on the standard output, and in the log where programs read that."""
+def _tell(done: Report | Estimate, as_json: bool, log_format: LogFormat) -> None:
+    """What was done is told on the standard output, and in the log where programs read that."""
+    event = "run" if isinstance(done, Report) else "estimate"
+    text = printing.report(done) if isinstance(done, Report) else printing.estimate(done)
     if log_format == "json":
-        level = logging.WARNING if report.items.rejected or report.items.held else logging.INFO
-        log.log(level, "%s", printing.report(report), extra={"event": "run", **dataclasses.asdict(report)})
+        level = logging.WARNING if done.items.rejected or done.items.held else logging.INFO
+        log.log(level, "%s", text, extra={"event": event, **dataclasses.asdict(done)})
     if as_json:
-        emit(report)
+        emit(done)
     elif log_format == "human":
-        click.echo(printing.report(report))
+        click.echo(text)
 
 
 @main.command()

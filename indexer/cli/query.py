@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from indexer.errors import ConfigurationError
 if TYPE_CHECKING:
     from indexer.queries import ModelSource
     from indexer.snapshot import Snapshot
+
+log = logging.getLogger("parecido")
 
 
 @main.command()
@@ -99,12 +102,16 @@ def compare(
 
 
 def open_collection(settings: Settings, collection: str) -> Snapshot:
-    """The current generation of a collection, opened."""
+    """The newest generation of a collection that can be opened; what is wrong with a newer one is told."""
     from indexer.config import check_collection_name
-    from indexer.snapshot import open_newest
+    from indexer.snapshot import open_good
     from indexer.storage import collection_folder
 
-    return open_newest(collection_folder(settings.store, check_collection_name(collection)))
+    snapshot, problems = open_good(collection_folder(settings.store, check_collection_name(collection)))
+    for number, problem in problems.items():
+        told = {"event": "passed_over", "collection": collection, "generation": number}
+        log.warning("generation %d of %r is passed over: %s", number, collection, problem.message, extra=told)
+    return snapshot
 
 
 def model_of(snapshot: Snapshot) -> ModelSource:

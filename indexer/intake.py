@@ -1,0 +1,255 @@
+"""What would a run do?
+
+It reads the source into a spool, compares it with what is published, and decides: whether everything must be written
+again, whether a brake forbids it, and which segments are folded into the new one. Nothing is embedded or published
+here, so that a dry run and a run decide alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexer import generation as generations
+from indexer import models, storage
+from indexer.brakes import too_much_rejected, too_much_shrinks
+from indexer.changes import Comparison, Pending, Published, all_items, changed_items, compare
+from indexer.config import CollectionSettings
+from indexer.errors import CorruptGeneration
+from indexer.generation import Bits, Generation
+from indexer.items import FieldType, Rejected, Schema
+from indexer.merge import Fold, Size, plan_merge
+from indexer.models import Fingerprint
+from indexer.prune import remove_leftovers
+from indexer.rejects import Rejects
+from indexer.report import Progress, Stopwatch
+from indexer.snapshot import LiveSegment, Snapshot, open_good
+from indexer.sources import open_source
+from indexer.sources.mapping import read_items
+from indexer.sources.schema import SchemaInference
+from indexer.spool import Spool
+from indexer.storage import CollectionFolder
+from indexer.writing import SegmentShape
+
+REJECTS = "rejects.jsonl"
+ROWS_A_STEP = 1000
+EXAMPLES = 5
+
+log = logging.getLogger("parecido")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run has to hand from its beginning."""
+
+    settings: CollectionSettings
+    folder: CollectionFolder
+    scratch: Path
+    current: Snapshot | None
+    """The newest generation that can be opened."""
+    number: int
+    """That the next generation will have."""
+    fingerprint: Fingerprint
+    fresh: bool
+    """Whether a rebuild was asked for, in which nothing published is relied on."""
+    progress: Progress
+    watch: Stopwatch
+    rejects: Rejects
+
+    @property
+    def published(self) -> Generation | None:
+        """The manifest of what is current."""
+        return self.current.generation if self.current else None
+
+
+@dataclass(frozen=True, slots=True)
+class Survivor:
+    """A published segment and which of its items do not count any more after this run."""
+
+    part: LiveSegment
+    dead: Bits
+    live_passages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The whole source against what is published, and what follows from it."""
+
+    spool: Spool
+    published: Published
+    found: Comparison
+    schema: Schema
+    """The columns to write."""
+    rows: int
+    """Of the source, the rejected ones too."""
+    rebuild: str | None
+    """Why every item is written again; None where the published segments can stay."""
+    survivors: list[Survivor]
+    """The published segments that still hold a live item; none in a rebuild."""
+    folds: list[Fold]
+    refused: str | None
+    """Why the run must not go on."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to publish."""
+        return not (self.rebuild or self.found.to_write or self.found.deleted)
+
+    @property
+    def to_write(self) -> int:
+        """How many items the run splits, embeds and writes."""
+        return self.found.to_rewrite if self.rebuild else self.found.to_write
+
+    def pending(self) -> Iterator[Pending]:
+        """Those items; may be asked for more than once."""
+        if self.rebuild:
+            return all_items(self.spool, self.published, self.found, self.schema)
+        return changed_items(self.spool, self.published, self.schema)
+
+
+@contextlib.contextmanager
+def begun(
+    folder: CollectionFolder, settings: CollectionSettings, progress: Progress, fresh: bool, watch: Stopwatch
+) -> Iterator[Run]:
+    """A run over a collection whose lock is held, with a folder of its own that goes when it ends.
+
+    Raises CorruptGeneration where something is published and none of it can be opened, unless a rebuild was asked for.
+    """
+    remove_leftovers(folder)
+    numbers = generations.numbers(folder)
+    current = _opened(folder, fresh) if numbers else None
+    with watch.stage("model"):
+        fingerprint = models.identify(settings)
+    with storage.removed_after(folder.runs / secrets.token_hex(4)) as scratch:
+        storage.add_folder(scratch)
+        with Rejects(scratch / REJECTS) as rejects:
+            number = numbers[-1] + 1 if numbers else 1
+            yield Run(settings, folder, scratch, current, number, fingerprint, fresh, progress, watch, rejects)
+
+
+def _opened(folder: CollectionFolder, fresh: bool) -> Snapshot | None:
+    try:
+        snapshot, problems = open_good(folder)
+    except CorruptGeneration as error:
+        if fresh:
+            log.warning("collection %s is built from nothing: %s", folder.name, error.message)
+            return None
+        raise CorruptGeneration(
+            f"{error.message} No generation of {folder.name!r} can be opened: `parecido repair {folder.name}` mends "
+            f"what can be mended, `parecido index {folder.name} --rebuild` builds it anew from its source."
+        ) from error
+    for number, problem in problems.items():
+        log.warning("collection %s: generation %d is passed over: %s", folder.name, number, problem.message)
+    return snapshot
+
+
+def rebuild_reason(
+    current: Generation, settings: CollectionSettings, fingerprint: Fingerprint, asked: bool
+) -> str | None:
+    """Why every item must be written again; None where the published segments can stay."""
+    if asked:
+        return "a rebuild was asked for"
+    if current.fingerprint != fingerprint:
+        old, new = current.fingerprint.name, fingerprint.name
+        return (
+            f"the model changed from {old!r} to {new!r}" if old != new else f"the files or prompts of {new!r} changed"
+        )
+    if current.passages != settings.passages:
+        return "the passage settings changed"
+    if current.store_text != settings.store_text:
+        return "texts are to be stored" if settings.store_text else "texts are no longer to be stored"
+    return None
+
+
+def take_in(run: Run) -> Intake:
+    """Read the whole source and decide; raises SourceError where it cannot be read to its end, and SchemaConflict."""
+    old = run.published
+    rebuild = rebuild_reason(old, run.settings, run.fingerprint, run.fresh) if old else None
+    published = Published(run.current.segments if run.current else ())
+    spool = Spool(run.scratch / "spool", published.nothing_unchanged if rebuild else published.unchanged)
+    inferred, rows = _read(run, spool)
+    with run.watch.stage("compare"):
+        found = compare(spool, published, run.rejects, run.settings.allow_unread_deletions)
+        survivors = [] if rebuild else _survivors(published, found)
+    run.rejects.keep(run.folder.path / REJECTS)
+    schema = _schema(run, inferred, found)
+    return Intake(
+        spool=spool,
+        published=published,
+        found=found,
+        schema=schema,
+        rows=rows,
+        rebuild=rebuild,
+        survivors=survivors,
+        folds=_folds(run, survivors, found),
+        refused=_refused(run, found, published, rows),
+    )
+
+
+def _read(run: Run, spool: Spool) -> tuple[Schema, int]:
+    """Spool the whole source; returns the types of its fields and the number of its rows."""
+    known = run.current.generation.schema if run.current and not run.fresh else {}
+    inference = SchemaInference(run.settings.types, known)
+    run.progress.begin("read", None, "rows")
+    count = 0
+    with run.watch.stage("read"):
+        for count, row in enumerate(read_items(open_source(run.settings), run.settings, inference), 1):
+            if not isinstance(row, Rejected):
+                spool.add(*row)
+            else:
+                run.rejects.add(row)
+                if row.id is not None:
+                    spool.keep(row.id, row.place)
+            if count % ROWS_A_STEP == 0:
+                run.progress.advance(ROWS_A_STEP)
+    run.progress.end()
+    return inference.schema, count
+
+
+def _survivors(published: Published, found: Comparison) -> list[Survivor]:
+    survivors = []
+    for part, dead in published.dead(found):
+        if not dead.all():
+            live = part.segment.entry.passages - int(dead[part.segment.item_rows].sum())
+            survivors.append(Survivor(part, dead, live))
+    return survivors
+
+
+def _folds(run: Run, survivors: list[Survivor], found: Comparison) -> list[Fold]:
+    """What to fold; how many passages are new is estimated from how many an item has so far."""
+    old = run.published
+    if not old or not (found.to_write or found.deleted):
+        return []
+    each = old.counts.passages / old.counts.items if old.counts.items else 1
+    sizes = [Size(s.part.segment.entry.id, s.part.segment.entry.passages, s.live_passages) for s in survivors]
+    shape = SegmentShape(run.number, old.schema, run.fingerprint.dimension, old.store_text)
+    return plan_merge(sizes, round(found.to_write * each), shape.most_passages)
+
+
+def _schema(run: Run, inferred: Schema, found: Comparison) -> Schema:
+    """The columns to write; those of items that stay as published must be among them."""
+    if not run.current or not (found.kept or found.held):
+        return inferred
+    old, declared = run.current.generation.schema, run.settings.types
+    floats = {
+        name: FieldType.FLOAT
+        for name, kind in inferred.items()
+        if kind is FieldType.INTEGER and old.get(name) is FieldType.FLOAT and name not in declared
+    }
+    return {**old, **inferred, **floats}
+
+
+def _refused(run: Run, found: Comparison, published: Published, rows: int) -> str | None:
+    items = run.current.generation.counts.items if run.current else 0
+    going = itertools.islice(published.unseen_items(found), EXAMPLES)
+    examples = [each.segment.id(each.row) for each in going]
+    if reason := too_much_rejected(run.rejects.count, rows, run.settings.max_rejects):
+        return f"{reason}, see {str(run.folder.path / REJECTS)!r}: mend the source, or set max_rejects higher"
+    if reason := too_much_shrinks(found.deleted, items, run.settings.max_shrink, examples):
+        return f"{reason}: mend the source, or let them go with --allow-shrink"
+    return None

@@ -1,0 +1,74 @@
+"""How did the last run over a collection end?
+
+`last-run.json` in the collection's folder, replaced at the end of every run that held the lock, whether it published,
+was refused or failed: `started_at`, `ended_at`, `report` (see `report.Report`; null where there is none) and `error`
+(`message`, `type`, `param`, `code`; null where there is none). A run that was killed leaves that of the one before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from indexer import storage
+from indexer.answers import LastRun
+from indexer.errors import CollectionLocked, ParecidoError, StorageError
+from indexer.report import Report
+from indexer.storage import CollectionFolder
+
+FILE = "last-run.json"
+
+log = logging.getLogger("parecido")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What will be written down."""
+
+    report: Report | None = None
+
+
+@contextlib.contextmanager
+def recorded(folder: CollectionFolder) -> Iterator[Outcome]:
+    """Write down how what happens inside ends; the caller holds the collection's lock.
+
+    A disk that refuses even this is only a warning: the run's own end is what counts.
+    """
+    started, outcome = datetime.now(UTC), Outcome()
+    try:
+        yield outcome
+    except ParecidoError as error:
+        _write(folder, started, None, error.to_json())
+        raise
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        _write(folder, started, None, ParecidoError(message).to_json())
+        raise
+    _write(folder, started, outcome.report, None)
+
+
+def _write(folder: CollectionFolder, started: datetime, report: Report | None, error: Any) -> None:
+    body = {"started_at": started, "ended_at": datetime.now(UTC), "report": report, "error": error}
+    temporary = folder.runs / FILE
+    try:
+        storage.check_held(folder)  # whoever has lost the collection has no say about it
+        storage.remove(temporary)
+        storage.write_file(temporary, orjson.dumps(body))
+        storage.replace_file(temporary, folder.path / FILE)
+    except (StorageError, CollectionLocked) as refused:
+        log.warning("how the run over %s ended could not be written down: %s", folder.name, refused.message)
+
+
+def read(folder: CollectionFolder) -> LastRun | None:
+    """How the last run ended; None before the first one, and where the file cannot be made out."""
+    try:
+        body: LastRun = orjson.loads(storage.read_file(folder.path / FILE))
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    return body

@@ -1,0 +1,119 @@
+"""Which segments are folded into the one that is being written, and how without embedding anything?
+
+Each run writes what changed as a segment of its own; without folding, a thousand small runs would leave a thousand
+segments. Folding copies rows as they are: texts, metadata, passages and vectors, never those of deleted items. What
+holds after every run: of the segments that are not full, each is more than twice as large as the next smaller one, so
+that their number grows with the logarithm of the collection, and so does what is written for an item over its life
+(the logarithmic method of Bentley and Saxe, 1980).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from indexer.columns import item_schema, numbers
+from indexer.snapshot import LiveSegment
+from indexer.writing import Rows, SegmentShape
+
+RATIO = 2
+"""A segment no more than this many times what is written anyway is written with it."""
+FLOOR = 1024
+"""Passages that are written at hardly any cost: less is taken for as much."""
+HOLLOW = 1 / 3
+"""Share of deleted passages above which a segment is rewritten."""
+
+BLOCK_ITEMS = 4096
+BLOCK_BYTES = 16_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What the decision needs to know of a segment."""
+
+    id: str
+    passages: int
+    live: int
+    """Passages of items that are not deleted, as the generation that is being built has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A segment whose live items are written again, into a new segment."""
+
+    segment: str
+    passages: int
+    """Those that are copied."""
+    reason: str
+
+
+def plan_merge(segments: Sequence[Size], incoming: int, full: int) -> list[Fold]:
+    """Which segments to fold into what a run writes, and why; smallest first.
+
+    `incoming` is how many passages the run writes anyway, or an estimate of it. Segments of at least half of `full`
+    passages are left alone unless they are hollow; those without a live passage are not asked about.
+    """
+    hollow = [s for s in segments if s.live < s.passages * (1 - HOLLOW)]
+    folds = [
+        Fold(s.id, s.live, f"{s.passages - s.live:,} of its {s.passages:,} passages are deleted or replaced")
+        for s in hollow
+    ]
+    written = max(incoming + sum(s.live for s in hollow), FLOOR)
+    for s in sorted((s for s in segments if s not in hollow and s.live < full / 2), key=lambda s: s.live):
+        if s.live > RATIO * written:
+            break
+        folds.append(Fold(s.id, s.live, f"its {s.live:,} passages are few beside the {written:,} being written"))
+        written += s.live
+    # A single small segment with nothing to join would only be copied.
+    return folds if hollow or incoming or len(folds) > 1 else []
+
+
+def copied(part: LiveSegment, shape: SegmentShape) -> Iterator[Rows]:
+    """The live items of a segment in the shape of the next generation, some at a time, in their order."""
+    segment = part.segment
+    ids, contents = segment.ids.by_row()
+    items = segment.items
+    rows = np.arange(segment.entry.items) if part.live is None else np.flatnonzero(part.live)
+    alive = np.ones(segment.entry.passages, dtype=bool) if part.live_passages is None else part.live_passages
+    for block in _blocks(rows, items):
+        first, last = np.searchsorted(segment.item_rows, [block[0], block[-1] + 1])
+        passages = first + np.flatnonzero(alive[first:last])
+        chosen = pa.array(passages)
+        yield Rows(
+            ids=ids[block],
+            contents=contents[block],
+            items=_items(items.take(pa.array(block)), shape),
+            counts=np.bincount(segment.item_rows[passages], minlength=block[-1] + 1)[block],
+            starts=pa.array(segment.starts[passages]),
+            ends=pa.array(segment.ends[passages]),
+            hashes=segment.passage_hashes.take(chosen).combine_chunks(),
+            vectors=[segment.vectors[passages]],
+        )
+
+
+def _blocks(rows: npt.NDArray[np.int64], items: pa.Table) -> Iterator[npt.NDArray[np.int64]]:
+    """The rows in pieces that are bounded in number and in bytes of text."""
+    lengths = numbers(pc.binary_length(items["text"])) if "text" in items.column_names else np.zeros(items.num_rows)
+    reach = np.cumsum(lengths[rows], dtype=np.int64)
+    start = 0
+    while start < len(rows):
+        before = reach[start - 1] if start else 0
+        end = max(start + 1, int(np.searchsorted(reach, before + BLOCK_BYTES)))
+        end = min(end, start + BLOCK_ITEMS)
+        yield rows[start:end]
+        start = end
+
+
+def _items(table: pa.Table, shape: SegmentShape) -> pa.RecordBatch:
+    """Rows of items.arrow with the columns of a newer schema: missing ones are null, integers may widen to floats."""
+    schema = item_schema(shape.schema, shape.store_text)
+    columns = [
+        table[f.name].combine_chunks().cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type)
+        for f in schema
+    ]
+    return pa.record_batch(columns, schema=schema)
