@@ -22,7 +22,7 @@ from indexer import last_run, models, storage
 from indexer.chunking import document_chunker
 from indexer.config import CacheSettings, CollectionSettings, check_collection_name
 from indexer.embedding import Counter, prepare
-from indexer.errors import BrakeRefused, OnHold, StorageError
+from indexer.errors import BrakeRefused, CollectionLocked, OnHold, StorageError
 from indexer.generation import Counts, Deleted, Generation
 from indexer.intake import REJECTS, Intake, Run, Survivor, begun, take_in
 from indexer.merge import copied
@@ -58,10 +58,12 @@ def build(
     progress: Progress,
     rebuild: bool = False,
     cache: CacheSettings = CacheSettings(),  # noqa: B008 – frozen
+    wait: float = 0.0,
 ) -> Report:
     """Bring the collection `name` up to its source, and publish if anything changed.
 
-    Raises SourceError where the source cannot be read to its end, CollectionLocked where another run is at it, OnHold
+    Waits for another run that is at it for `wait` seconds. Raises SourceError where the source cannot be read to its
+    end, CollectionLocked where another run is still at it, or has taken this one for dead and its place, OnHold
     after a rollback, BrakeRefused where too much would go, SchemaConflict, ConfigurationError, ModelUnavailable,
     CorruptGeneration and StorageError. The current generation is then what it was, unless the disk failed in the very
     last step: the new one may then be current, and is whole.
@@ -69,7 +71,7 @@ def build(
     watch = Stopwatch()
     folder = collection_folder(store, check_collection_name(name))
     with (
-        storage.lock(folder),
+        storage.lock(folder, wait),
         last_run.recorded(folder) as outcome,
         EmbeddingCache(cache_path(store, cache)) as vectors,
         begun(folder, settings, progress, rebuild, watch) as run,
@@ -103,7 +105,6 @@ def _go(run: Run, cache: EmbeddingCache) -> Report:
     generation = _assemble(run, taken, written)
     reason = taken.rebuild or ("the source changed" if old else "nothing was published before")
     result = _Result(run, taken, counter, generation, written)
-    storage.make_folder(run.folder.generations)
     with run.watch.stage("verify"):
         verify(Snapshot(run.folder, generation), {entry.id for entry in written})
     manifest = generations.with_report(generation, result.report(reason, published=True))
@@ -218,7 +219,7 @@ def _tidy(run: Run, vectors: EmbeddingCache, cache: CacheSettings) -> None:
         vectors.finished(run.folder.path)
         vectors.evict(cache.max_bytes)
         prune(run.folder, run.settings.keep_generations, timedelta(days=run.settings.keep_days))
-    except StorageError as error:
+    except (StorageError, CollectionLocked) as error:
         log.warning("collection %s: what is not needed any more stays for now: %s", run.folder.name, error.message)
 
 

@@ -19,6 +19,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +141,13 @@ def read(folder: CollectionFolder, number: int) -> Generation:
 def publish(folder: CollectionFolder, generation: Generation) -> bool:
     """Make the generation current, or, where its number is taken, leave everything as it is and return False.
 
-    Its segments and deletion bitmaps are on disk before this is called.
+    Its segments and deletion bitmaps are on disk before this is called. Raises CollectionLocked unless this process
+    holds the collection's lock.
     """
     body = orjson.loads(_GENERATION.dump_json(generation))
     manifest = {"format": FORMAT, "sha256": _digest(body), "generation": body}
-    return storage.publish(orjson.dumps(manifest), manifest_path(folder, generation.number))
+    path = manifest_path(folder, generation.number)
+    return storage.publish(orjson.dumps(manifest), path, partial(storage.check_held, folder))
 
 
 def manifest_path(folder: CollectionFolder, number: int) -> Path:
@@ -163,10 +166,12 @@ def with_report(generation: Generation, report: Report) -> Generation:
 
 
 def write_deleted(folder: CollectionFolder, number: int, segment: str, deleted: Bits) -> Sealed:
-    """Write the deletion bitmap of a segment for the generation of that number."""
+    """Write the deletion bitmap of a segment for the generation of that number.
+
+    A file of that name is never replaced: with leftovers removed before, it could only be a rival's.
+    """
     path = deleted_path(folder, number, segment)
-    storage.make_folder(path.parent)
-    storage.remove(path)
+    storage.add_folder(path.parent)
     sealed = storage.write_file(path, np.packbits(deleted, bitorder="little").tobytes())
     storage.sync_folder(path.parent)
     return sealed

@@ -125,13 +125,11 @@ def begun(
     current = _opened(folder, fresh) if numbers else None
     with watch.stage("model"):
         fingerprint = models.identify(settings)
-    scratch = storage.make_folder(folder.runs / secrets.token_hex(4))
-    try:
+    with storage.removed_after(folder.runs / secrets.token_hex(4)) as scratch:
+        storage.add_folder(scratch)
         with Rejects(scratch / REJECTS) as rejects:
             number = numbers[-1] + 1 if numbers else 1
             yield Run(settings, folder, scratch, current, number, fingerprint, fresh, progress, watch, rejects)
-    finally:
-        storage.remove(scratch)
 
 
 def _opened(folder: CollectionFolder, fresh: bool) -> Snapshot | None:

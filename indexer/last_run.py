@@ -18,7 +18,7 @@ import orjson
 
 from indexer import storage
 from indexer.answers import LastRun
-from indexer.errors import ParecidoError, StorageError
+from indexer.errors import CollectionLocked, ParecidoError, StorageError
 from indexer.report import Report
 from indexer.storage import CollectionFolder
 
@@ -57,11 +57,11 @@ def _write(folder: CollectionFolder, started: datetime, report: Report | None, e
     body = {"started_at": started, "ended_at": datetime.now(UTC), "report": report, "error": error}
     temporary = folder.runs / FILE
     try:
-        storage.make_folder(folder.runs)
+        storage.check_held(folder)  # whoever has lost the collection has no say about it
         storage.remove(temporary)
         storage.write_file(temporary, orjson.dumps(body))
         storage.replace_file(temporary, folder.path / FILE)
-    except StorageError as refused:
+    except (StorageError, CollectionLocked) as refused:
         log.warning("how the run over %s ended could not be written down: %s", folder.name, refused.message)
 
 

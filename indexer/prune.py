@@ -93,14 +93,19 @@ def prune(folder: CollectionFolder, keep: int, keep_for: timedelta, *, dry_run: 
 
 def remove_leftovers(folder: CollectionFolder) -> None:
     """Remove what killed runs left: their folders, and segments and bitmaps that no generation refers to."""
-    storage.remove(folder.runs)
+    names = storage.file_names(folder.runs)
+    storage.check_held(folder)
+    for name in names:
+        storage.remove(folder.runs / name)
     _remove_unreferenced(folder)
 
 
 def _remove_unreferenced(folder: CollectionFolder) -> tuple[int, int]:
     """Remove segments and bitmaps that no kept manifest names; returns how many segments, and their bytes."""
+    named, stored = storage.file_names(folder.generations), storage.file_names(folder.segments)
+    storage.check_held(folder)  # so that nothing of what is listed is a rival's, and in use as soon as that publishes
     published = set(generations.numbers(folder))
-    for name in storage.file_names(folder.generations):
+    for name in named:
         number = name.partition(".")[0]
         if not (number.isdigit() and int(number) in published):
             storage.remove(folder.generations / name)
@@ -108,7 +113,7 @@ def _remove_unreferenced(folder: CollectionFolder) -> tuple[int, int]:
     if any(manifest is None for manifest in manifests):
         return 0, 0
     used = {entry.id for manifest in manifests if manifest for entry in manifest.segments}
-    gone = [name for name in storage.file_names(folder.segments) if name not in used]
+    gone = [name for name in stored if name not in used]
     size = 0
     for name in gone:
         path = folder.segments / name

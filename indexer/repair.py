@@ -53,16 +53,14 @@ def repair(folder: CollectionFolder) -> Repair:
     with storage.lock(folder):
         remove_leftovers(folder)
         manifests = _readable(folder)
-        scratch = storage.make_folder(folder.runs / secrets.token_hex(4))
-        try:
+        with storage.removed_after(folder.runs / secrets.token_hex(4)) as scratch:
+            storage.add_folder(scratch)
             renewed: dict[str, SegmentEntry] = {}
             for shared in segments_of(manifests):
                 if entry := _mend(folder, shared, scratch, result):
                     renewed[shared.entry.id] = entry
             if manifests and any(entry.id in renewed for entry in manifests[-1].segments):
                 result.published = _publish(folder, manifests[-1], renewed)
-        finally:
-            storage.remove(scratch)
         result.damages = verify(folder).damages
     return result
 
@@ -83,7 +81,7 @@ def _mend(folder: CollectionFolder, shared: Shared, scratch: Path, result: Repai
     if not broken or not broken <= set(DERIVED):
         return None
     old = folder.segments / shared.entry.id
-    new = storage.make_folder(scratch / f"{generations.numbers(folder)[-1] + 1:06d}-{secrets.token_hex(4)}")
+    new = storage.add_folder(scratch / f"{generations.numbers(folder)[-1] + 1:06d}-{secrets.token_hex(4)}")
     built = {name: _rebuilt(name, old, new, shared.entry) for name in broken}
     result.mended += [old / name for name in sorted(broken)]
     if all(shared.entry.files[name] == sealed for name, sealed in built.items()):

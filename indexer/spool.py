@@ -83,7 +83,7 @@ class Spool:
     """Takes rows in any order and gives them back partition by partition."""
 
     def __init__(self, folder: Path, unchanged: Unchanged) -> None:
-        self._folder = storage.make_folder(folder)
+        self._folder = storage.add_folder(folder)
         self._unchanged = unchanged
         self._files: dict[int, tuple[OutputFile, pa.RecordBatchWriter]] = {}
         self._rows: list[tuple[str, Place, Item | None]] = []
@@ -112,7 +112,10 @@ class Spool:
                 writer.close()
                 file.complete()
         for number in sorted(self._files):
-            with pa.memory_map(str(self._path(number))) as source:
+            path = self._path(number)
+            with storage.disk(path, "read"):
+                source = pa.memory_map(str(path))
+            with source:
                 yield _sorted(pa.ipc.open_stream(source).read_all())
 
     def _path(self, number: int) -> Path:

@@ -80,7 +80,7 @@ class SegmentWriter:
     """Writes one segment into a folder of its own, batch by batch; shares nothing with others."""
 
     def __init__(self, folder: Path, shape: SegmentShape) -> None:
-        self._folder = storage.make_folder(folder)
+        self._folder = storage.add_folder(folder)
         self._shape = shape
         self._ids: list[Hashes] = []
         self._contents: list[Hashes] = []
@@ -184,7 +184,9 @@ def write_ids(folder: Path, ids: Hashes, contents: Hashes) -> Sealed:
 
 def write_ann(folder: Path, passages: int, dimension: int, vectors: Path | None = None) -> Sealed:
     """Build the index of a segment from its vectors, by default those in the same folder, and write it."""
-    rows = map_vectors(vectors or folder / VECTORS, passages, dimension)
+    source = vectors or folder / VECTORS
+    with storage.disk(source, "read"):
+        rows = map_vectors(source, passages, dimension)
     with OutputFile(folder / ANN) as file:
         ann.write(rows, file)
         return file.seal()
@@ -214,6 +216,5 @@ def write_segments(
 
 def _finish(writer: SegmentWriter, scratch: Path, folder: CollectionFolder) -> SegmentEntry:
     entry = writer.finish()
-    storage.make_folder(folder.segments)
     storage.move_folder(scratch / entry.id, folder.segments / entry.id)
     return entry

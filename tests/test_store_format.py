@@ -20,11 +20,12 @@ import pytest
 from support import NAME, contents, prepared, publish_items, published_files, random_vectors
 
 from indexer import generation as generations
+from indexer.chunking import Span
 from indexer.errors import CorruptGeneration
 from indexer.items import FieldType, hash_content
 from indexer.segment import FILES, Prepared
 from indexer.snapshot import Snapshot, open_newest, verify
-from indexer.storage import CollectionFolder, collection_folder
+from indexer.storage import CollectionFolder, collection_folder, lock
 
 SCHEMA = {
     "word": FieldType.STRING,
@@ -66,7 +67,7 @@ def test_what_is_published_is_read_back(snapshot: Snapshot, tmp_path: Path) -> N
         if found:
             rows = found.segment.passages_of(found.row)
             np.testing.assert_array_equal(found.segment.vectors[rows.start : rows.stop], item.vectors)
-            assert [(found.segment.starts[r], found.segment.ends[r]) for r in rows] == item.spans
+            assert [Span(found.segment.starts[r], found.segment.ends[r]) for r in rows] == item.spans
     assert snapshot.find("no such id") is None
     generation = snapshot.generation
     assert generations.read(snapshot.folder, 1) == generation
@@ -189,9 +190,11 @@ def test_a_reader_of_an_older_generation_goes_on_when_a_newer_one_is_published(t
 def test_a_rival_that_publishes_the_same_number_leaves_the_first(snapshot: Snapshot) -> None:
     folder = snapshot.folder
     before = (folder.generations / "000001.json").read_bytes()
-    assert not generations.publish(folder, replace(snapshot.generation, device="cuda"))
+    with lock(folder):
+        assert not generations.publish(folder, replace(snapshot.generation, device="cuda"))
     assert (folder.generations / "000001.json").read_bytes() == before
     assert {path.name for path in folder.generations.iterdir()} == {"000001", "000001.json"}
-    assert generations.publish(folder, replace(snapshot.generation, number=1_000_000, deleted={}))
+    with lock(folder):
+        assert generations.publish(folder, replace(snapshot.generation, number=1_000_000, deleted={}))
     assert generations.numbers(folder) == [1, 1_000_000]
     assert generations.current(collection_folder(folder.path.parent.parent, NAME)).number == 1_000_000

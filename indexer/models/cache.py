@@ -31,7 +31,7 @@ LOOKUP = 500
 EVICTED_AT_ONCE = 1000
 
 _FIND = """
-SELECT sha256, entries.id, crc32, used, vector FROM entries LEFT JOIN vectors ON vectors.id = entries.id
+SELECT sha256, entries.id, crc32, CAST(vector AS BLOB) FROM entries LEFT JOIN vectors ON vectors.id = entries.id
 WHERE space = (SELECT id FROM spaces WHERE fingerprint = ?) AND sha256 IN ({})
 """
 _KNOWN = """
@@ -142,9 +142,9 @@ class RunCache:
             wanted = dict(zip(keys[start : start + LOOKUP], rows[start : start + LOOKUP], strict=True))
             with self._file.transaction() as connection:
                 found = connection.execute(_FIND.format(marks(wanted)), [self._space, *wanted]).fetchall()
-                for key, id, crc, _, blob in found:
+                for key, id, crc, blob in found:
                     vectors[wanted[key]] = self._checked(key, id, crc, blob)
-                self._use(connection, [(id, used) for _, id, _, used, _ in found])
+                self._use(connection, [id for _, id, _, _ in found])
             known.update(wanted[key] for key, *_ in found)
         return known
 
@@ -167,14 +167,14 @@ class RunCache:
                 ((run, space, key) for key in keys),
             )
 
-    def _use(self, connection: sqlite3.Connection, found: Sequence[tuple[int, int]]) -> None:
-        """Remember that this run has used the entries, each given with the day it was used last."""
-        if not found:
-            return
-        run, day = row_of(connection, "runs", "collection", self._collection), today()
-        connection.executemany("INSERT OR IGNORE INTO pins (vector, run) VALUES (?, ?)", ((id, run) for id, _ in found))
-        stale = [(day, id) for id, used in found if used < day]
-        connection.executemany("UPDATE entries SET used = ? WHERE id = ?", stale)
+    def _use(self, connection: sqlite3.Connection, ids: Sequence[int]) -> None:
+        """Remember that this run has used these entries."""
+        if ids:
+            run, day = row_of(connection, "runs", "collection", self._collection), today()
+            pins = ((id, run) for id in ids)
+            connection.executemany("INSERT OR IGNORE INTO pins (vector, run) VALUES (?, ?)", pins)
+            days = ((day, id, day) for id in ids)
+            connection.executemany("UPDATE entries SET used = ? WHERE id = ? AND used < ?", days)
 
     def _checked(self, key: bytes, id: int, crc: int, blob: bytes | None) -> Vectors:
         dimension = self._fingerprint.dimension

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from indexer.errors import ConfigurationError
+from indexer.errors import ConfigurationError, StorageError
 from indexer.models.cache_file import CacheFile, forget_vanished, marks, remove, unfinished
 
 REMOVED_AT_ONCE = 1000
@@ -71,22 +72,19 @@ def statistics(path: Path) -> Statistics:
     file = CacheFile(path)
     if not file.exists:
         return Statistics(str(path), 0, 0, 0, (), None, ())
-    try:
-        with file.transaction(write=False) as connection:
-            models = tuple(_models(connection))
-            runs = unfinished(connection)
-            oldest = connection.execute("SELECT min(used) FROM entries").fetchone()[0]
-            return Statistics(
-                path=str(path),
-                bytes=file.bytes_on_disk(),
-                vectors=sum(model.vectors for model in models),
-                pinned=_pinned(connection, list(runs)),
-                unfinished=tuple(sorted(Path(collection).name for collection in runs.values())),
-                oldest_use=None if oldest is None else datetime.fromtimestamp(oldest * 86_400, UTC).date(),
-                models=models,
-            )
-    finally:
-        file.close()
+    with _looked_into(file), file.transaction(write=False) as connection:
+        models = tuple(_models(connection))
+        runs = unfinished(connection)
+        oldest = connection.execute("SELECT min(used) FROM entries").fetchone()[0]
+        return Statistics(
+            path=str(path),
+            bytes=file.bytes_on_disk(),
+            vectors=sum(model.vectors for model in models),
+            pinned=_pinned(connection, list(runs)),
+            unfinished=tuple(sorted(Path(collection).name for collection in runs.values())),
+            oldest_use=None if oldest is None else datetime.fromtimestamp(oldest * 86_400, UTC).date(),
+            models=models,
+        )
 
 
 def empty(path: Path, model: str | None = None, pinned: bool = False) -> Emptied:
@@ -98,12 +96,24 @@ def empty(path: Path, model: str | None = None, pinned: bool = False) -> Emptied
     file, removed = CacheFile(path), 0
     if not file.exists:
         return Emptied(0, 0)
-    try:
+    with _looked_into(file):
         while gone := _remove_some(file, model, pinned):
             removed += gone
         file.shrink()
         with file.transaction(write=False) as connection:
             return Emptied(removed, _count(connection, _spaces(connection, model)))
+
+
+@contextlib.contextmanager
+def _looked_into(file: CacheFile) -> Iterator[None]:
+    """Close it in the end; what cannot be made sense of is a StorageError."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, OSError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"The embedding cache {str(file.path)!r} is damaged ({error}): move it away; what it held is then embedded "
+            "again."
+        ) from error
     finally:
         file.close()
 

@@ -18,6 +18,7 @@ check does not fit is named and never served; a file that is damaged or of somet
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -44,6 +45,8 @@ PRAGMA user_version = {FORMAT}
 """
 
 _DAMAGED = "it is damaged ({}): move it away and run it again; what it held is then embedded again"
+_DECODING = "Could not decode"
+"""What Python's module says, without SQLite's knowledge, of a text that is none."""
 _NO_FILE = "it cannot be opened there: let this user write to the folder, or set another cache.path"
 _BUSY = f"another process has held it for {BUSY_SECONDS:g} seconds: wait until that one ends, and run it again"
 _HINTS = {
@@ -165,6 +168,8 @@ class CacheFile:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", None)
+            if str(error).startswith(_DECODING):
+                code = sqlite3.SQLITE_CORRUPT
             if code is None:  # a mistake of ours, which has to be seen
                 raise
             hint = _HINTS.get(code & 0xFF, "{}: mend it and run it again").format(error)
@@ -193,7 +198,7 @@ def remove(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
 def unfinished(connection: sqlite3.Connection) -> dict[int, str]:
     """The runs that have not published, with the folders of their collections, those left out that are gone."""
     runs = connection.execute("SELECT id, collection FROM runs").fetchall()
-    return {run: collection for run, collection in runs if Path(collection).is_dir()}
+    return {run: collection for run, collection in runs if os.path.isdir(str(collection))}
 
 
 def forget(connection: sqlite3.Connection, runs: Iterable[int]) -> None:

@@ -11,11 +11,14 @@ import contextlib
 import hashlib
 import io
 import os
+import secrets
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from indexer.errors import StorageError
 from indexer.storage.refusals import disk
 
 READ_BYTES = 1 << 20
@@ -48,6 +51,17 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def add_folder(path: Path) -> Path:
+    """The folder, made where it was missing, and on disk; the one around it is there, or its disk has vanished.
+
+    A run makes its folders with this one, so that it never begins a store anew where a disk was mounted before.
+    """
+    with disk(path, "write to"):
+        path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+    return path
+
+
 def remove(path: Path) -> None:
     """Unlink a file or a folder with all that is in it; nothing happens where it is gone already."""
     with disk(path, "remove"):
@@ -55,6 +69,18 @@ def remove(path: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def removed_after(path: Path) -> Iterator[Path]:
+    """The path, whose file or folder is gone at the end; an error under way is not hidden by one of the removal."""
+    try:
+        yield path
+    except BaseException:
+        with contextlib.suppress(StorageError):
+            remove(path)
+        raise
+    remove(path)
 
 
 class OutputFile(io.RawIOBase):
@@ -67,9 +93,8 @@ class OutputFile(io.RawIOBase):
         self.path = path
         self._bytes = 0
         self._sha256 = hashlib.sha256()
-        self._file: BinaryIO
         with disk(path, "write"):
-            self._file = open(path, "xb")  # noqa: SIM115 – closed by seal and close
+            self._file: BinaryIO = open(path, "xb")  # noqa: SIM115 – closed by complete and close
 
     def writable(self) -> bool:
         """True: this is what it is for."""
@@ -89,7 +114,7 @@ class OutputFile(io.RawIOBase):
         with disk(self.path, "write"):
             self._file.flush()
             os.fsync(self._file.fileno())
-        self.close()
+        self.complete()
         return Sealed(bytes=self._bytes, sha256=self._sha256.hexdigest())
 
     def complete(self) -> None:
@@ -102,7 +127,7 @@ class OutputFile(io.RawIOBase):
         """Close without any promise; a file that was not sealed is not to be trusted."""
         if not self.closed:
             super().close()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, AttributeError):  # where there is no file, it could not be opened
                 self._file.close()
 
 
@@ -169,21 +194,32 @@ def replace_file(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def publish(data: bytes, path: Path) -> bool:
+def link_new(source: Path, target: Path) -> bool:
+    """Give a file that has one name a second; False where that name is taken.
+
+    On a network file system a link can be made and its answer be lost: the file itself knows (open(2), on O_EXCL).
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return source.stat().st_nlink > 1
+    return True
+
+
+def publish(data: bytes, path: Path, check: Callable[[], None]) -> bool:
     """Make `data` appear under `path`, whole or not at all.
 
     True: the file is there, complete and on disk. False: somebody else's file has that name and is untouched. After a
-    crash at any point the name either holds all of `data` or does not exist.
+    crash at any point the name either holds all of `data` or does not exist. `check` is called when everything is
+    written and nothing visible yet; what it raises ends the attempt. Whoever removes the file whose name is about to be
+    given, `.<name>.<anything>`, after that call has made sure that nothing will appear.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    remove(temporary)
-    try:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with removed_after(temporary):
         write_file(temporary, data)
-        with disk(path, "write", FileExistsError):
-            os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        remove(temporary)
-    sync_folder(path.parent)
-    return True
+        check()
+        with disk(path, "write"):
+            published = link_new(temporary, path)
+    if published:
+        sync_folder(path.parent)
+    return published

@@ -20,7 +20,8 @@ _HINTS = {
     errno.EACCES: "permission is missing: grant it to this user, or choose another --store",
     errno.EPERM: "permission is missing: grant it to this user, or choose another --store",
     errno.ENOTDIR: "a part of the path is not a folder: choose another --store",
-    errno.ENOENT: "the folder is gone or cannot be made there: choose another --store",
+    errno.ENOENT: "the folder is gone or cannot be made there: see that its disk is mounted, or choose another --store",
+    errno.ESTALE: "the file server no longer knows it: mount it anew and run it again",
     errno.EEXIST: "something of that name is in the way: move it, or choose another --store",
     errno.EIO: "the disk reports an error: check its health",
 }
