@@ -1,9 +1,9 @@
 """Does a collection survive whatever happens to the runs that keep it up to date?
 
 A seeded hand edits a corpus that grows; the real command indexes it, and is killed with SIGKILL at random moments: over
-its whole length, right at its start, while it embeds, and around the step that publishes. After each kill the store must open, verify,
-and answer exactly as a dict and brute force say; in the end a run that nobody disturbs must have brought everything up
-to date, and no text may have been embedded again once its vector was in the cache.
+its whole length, right at its start, while it embeds, and around the step that publishes. After each kill the store
+must open, verify, and answer exactly as a dict and brute force say; in the end a run that nobody disturbs must have
+brought everything up to date, and no text may have been embedded again once its vector was in the cache.
 
     python tests/soak.py [--kills 200] [--seed 1]
 
