@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import paragraph, pdf, run, table, word, write
 from support import NAME, Silent, StandIn, contents
 
+from documents import paragraph, pdf, run, table, word, write
 from indexer.build import build
 from indexer.config import CollectionSettings
 from indexer.errors import ConfigurationError, SourceError
