@@ -26,6 +26,7 @@ from indexer.cli.group import (
     worst,
 )
 from indexer.cli.stop import stoppable
+from indexer.cli.waiting import WaitingCommand, wait_option
 from indexer.config import CONFIG_FILE, chosen
 from indexer.errors import ConfigurationError, ParecidoError
 from indexer.logs import LogFormat
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("parecido")
 
 
-@main.command()
+@main.command(cls=WaitingCommand)
 @click.argument("names", nargs=-1, metavar="[COLLECTION]... | FILE... --collection NAME")
 @click.option("--collection", help="Index the given files, folders or globs into this collection.")
 @click.option("--format", type=click.Choice(["jsonl", "csv", "tsv", "parquet", "folder"]), help="What the files are.")
@@ -55,6 +56,7 @@ log = logging.getLogger("parecido")
 @click.option("--rebuild", is_flag=True, help="Embed and write every item again.")
 @click.option("--schedule", metavar="CRON", help='Stay, and run by a cron expression in local time: "0 3 * * *".')
 @click.option("--verbose", is_flag=True, help="Tell on the way how far a run is where there is no terminal.")
+@wait_option
 @log_format_option
 @common
 def index(
@@ -64,6 +66,7 @@ def index(
     allow_shrink: bool,
     schedule: str | None,
     verbose: bool,
+    wait: float,
     log_format: LogFormat,
     store: Path | None,
     config: Path | None,
@@ -101,7 +104,7 @@ def index(
 
         for name, one in wanted.items():
             try:
-                report = build(settings.store, name, one, progress(name, bar=log_format == "human"), rebuild)
+                report = build(settings.store, name, one, progress(name, bar=log_format == "human"), rebuild, wait)
             except ParecidoError as error:
                 if as_json:
                     emit({"collection": name, "error": error.to_json()})
