@@ -55,6 +55,7 @@ class StubModel:
 
     fingerprint = Fingerprint("stub", "stub", "1", DIMENSION, "", "", "none", True)
     device = "cpu"
+    numeric_path = "numpy float64 cpu"
     window = 256
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -19,14 +19,14 @@ import orjson
 
 from indexer import generation as generations
 from indexer import last_run, models, storage
-from indexer.changes import Pending, all_items, changed_items
 from indexer.chunking import document_chunker
-from indexer.config import CollectionSettings, check_collection_name
+from indexer.config import CacheSettings, CollectionSettings, check_collection_name
 from indexer.embedding import Counter, prepare
 from indexer.errors import BrakeRefused, CollectionLocked, OnHold, StorageError
 from indexer.generation import Counts, Deleted, Generation
-from indexer.intake import REJECTS, Intake, Run, Survivor, begun, take_in
+from indexer.intake import REJECTS, Intake, Run, Survivor, begun, take_in, why_published
 from indexer.merge import copied
+from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.prune import prune
 from indexer.report import (
     ByteCounts,
@@ -52,7 +52,13 @@ T = TypeVar("T")
 
 
 def build(
-    store: Path, name: str, settings: CollectionSettings, progress: Progress, rebuild: bool = False, wait: float = 0.0
+    store: Path,
+    name: str,
+    settings: CollectionSettings,
+    progress: Progress,
+    rebuild: bool = False,
+    cache: CacheSettings = CacheSettings(),  # noqa: B008 – frozen
+    wait: float = 0.0,
 ) -> Report:
     """Bring the collection `name` up to its source, and publish if anything changed.
 
@@ -67,12 +73,13 @@ def build(
     with (
         storage.lock(folder, wait),
         last_run.recorded(folder) as outcome,
+        EmbeddingCache(cache_path(store, cache)) as vectors,
         begun(folder, settings, progress, rebuild, watch) as run,
     ):
         if run.published and run.published.hold:
             raise held(run.published)
-        outcome.report = report = _go(run)
-        _prune(run)
+        outcome.report = report = _go(run, vectors)
+        _tidy(run, vectors, cache)
         return report
 
 
@@ -85,18 +92,18 @@ def held(generation: Generation) -> OnHold:
     )
 
 
-def _go(run: Run) -> Report:
+def _go(run: Run, cache: EmbeddingCache) -> Report:
     taken = take_in(run)
     _note_vanishing(run, taken)
     if taken.refused:
         raise BrakeRefused(f"Nothing was published: {taken.refused}.")
     old = run.published
-    if old and taken.idle:
+    if old and taken.idle and not run.passed_over:
         return _Result(run, taken, Counter(), old, []).report("nothing changed", published=False)
     counter = Counter()
-    written = _write(run, taken, counter)
+    written = _write(run, taken, cache, counter)
     generation = _assemble(run, taken, written)
-    reason = taken.rebuild or ("the source changed" if old else "nothing was published before")
+    reason = why_published(run, taken)
     result = _Result(run, taken, counter, generation, written)
     with run.watch.stage("verify"):
         verify(Snapshot(run.folder, generation), {entry.id for entry in written})
@@ -123,10 +130,10 @@ def _note_vanishing(run: Run, taken: Intake) -> None:
     storage.replace_file(run.scratch / VANISHING, path)
 
 
-def _write(run: Run, taken: Intake, counter: Counter) -> list[SegmentEntry]:
+def _write(run: Run, taken: Intake, cache: EmbeddingCache, counter: Counter) -> list[SegmentEntry]:
     """Write what is new and what is folded; a run that only deletes needs no model."""
     shape = SegmentShape(run.number, taken.schema, run.fingerprint.dimension, run.settings.store_text)
-    folded, embedded = _folded(run, taken, shape), _embedded(run, taken, counter)
+    folded, embedded = _folded(run, taken, shape), _embedded(run, taken, cache, counter)
     batches: Iterator[list[Prepared] | Rows] = itertools.chain(folded, embedded)
     segments = write_segments(batches, shape, run.scratch, run.folder, run.watch)
     run.progress.end()
@@ -147,7 +154,7 @@ def _folded(run: Run, taken: Intake, shape: SegmentShape) -> Iterator[Rows]:
             yield from _timed(run.watch, "merge", copied(live, shape))
 
 
-def _embedded(run: Run, taken: Intake, counter: Counter) -> Iterator[list[Prepared]]:
+def _embedded(run: Run, taken: Intake, cache: EmbeddingCache, counter: Counter) -> Iterator[list[Prepared]]:
     """The items that are new or changed, in a rebuild all, with their vectors."""
     if taken.to_write == 0:
         return
@@ -158,13 +165,9 @@ def _embedded(run: Run, taken: Intake, counter: Counter) -> Iterator[list[Prepar
     run.progress.end()
     reuse = not run.fresh and run.published is not None and run.published.fingerprint == run.fingerprint
     run.progress.begin("embed", taken.to_write, "items")
-    yield from _timed(run.watch, "embed", prepare(_items(taken), model, chunker, reuse, counter, run.progress))
-
-
-def _items(taken: Intake) -> Iterator[Pending]:
-    if taken.rebuild:
-        return all_items(taken.spool, taken.published, taken.found, taken.schema)
-    return changed_items(taken.spool, taken.published, taken.schema)
+    vectors = cache.for_run(run.fingerprint, run.folder.path)
+    prepared = prepare(taken.pending(), model, chunker, reuse, vectors, counter, run.progress)
+    yield from _timed(run.watch, "embed", prepared)
 
 
 def _timed(watch: Stopwatch, stage: str, source: Iterator[T]) -> Iterator[T]:
@@ -207,13 +210,17 @@ def _write_deleted(run: Run, survivor: Survivor) -> Deleted:
     return Deleted(items=int(dead.sum()), passages=entry.passages - survivor.live_passages, file=sealed)
 
 
-def _prune(run: Run) -> None:
-    """Remove old generations by the collection's policy; the run has published, so that a failure is only a warning."""
-    days = timedelta(days=run.settings.keep_days)
+def _tidy(run: Run, vectors: EmbeddingCache, cache: CacheSettings) -> None:
+    """Remove old generations by the collection's policy, and what the embedding cache has over its bound.
+
+    The run has done what it was for, so that a disk that refuses is only a warning.
+    """
     try:
-        prune(run.folder, run.settings.keep_generations, days)
+        vectors.finished(run.folder.path)
+        vectors.evict(cache.max_bytes)
+        prune(run.folder, run.settings.keep_generations, timedelta(days=run.settings.keep_days))
     except (StorageError, CollectionLocked) as error:
-        log.warning("collection %s: old generations stay for now: %s", run.folder.name, error.message)
+        log.warning("collection %s: what is not needed any more stays for now: %s", run.folder.name, error.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +252,7 @@ class _Result:
                 rejected=run.rejects.count,
                 held=found.held,
             ),
-            passages=PassageCounts(self.generation.counts.passages, self.counter.embedded, self.counter.cached),
+            passages=PassageCounts(self.generation.counts.passages, **asdict(self.counter)),
             segments=SegmentCounts(len(old.segments) if old else 0, len(self.generation.segments), merged),
             bytes=ByteCounts(
                 total=sum(entry.bytes for entry in self.generation.segments),

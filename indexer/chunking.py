@@ -27,6 +27,8 @@ class Span(NamedTuple):
 
     start: int
     end: int
+    tokens: int = 0
+    """What the model's tokenizer makes of it, special tokens and prompt left out; 0 where nobody counted."""
 
 
 class Chunker:
@@ -39,18 +41,20 @@ class Chunker:
 
     def split(self, text: str) -> list[Span]:
         """The passages of a text that is not blank, first to last."""
-        if self._fits(text):
-            return [Span(0, len(text))]
-        spans = [Span(start, start + len(chunk)) for start, chunk in self._splitter.chunk_indices(text)]
-        if over := next((span for span in spans if not self._fits(text[span.start : span.end])), None):
+        if (tokens := self._count(text)) <= self._tokens:
+            return [Span(0, len(text), tokens)]
+        spans = [
+            Span(start, start + len(chunk), self._count(chunk)) for start, chunk in self._splitter.chunk_indices(text)
+        ]
+        if over := next((span for span in spans if span.tokens > self._tokens), None):
             raise ModelUnavailable(
                 f"The tokenizer makes more than {self._tokens} tokens of the characters {over.start} to {over.end} "
                 "however they are split: set a smaller passages.tokens."
             )
         return spans
 
-    def _fits(self, text: str) -> bool:
-        return len(self._tokenizer.encode(text, add_special_tokens=False)) <= self._tokens
+    def _count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
 
 
 _made: WeakKeyDictionary[Model, dict[tuple[int, int], Chunker]] = WeakKeyDictionary()

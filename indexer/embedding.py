@@ -2,7 +2,8 @@
 
 Items are taken in windows: large enough that texts of like length can be embedded together, which is worth a factor of
 two, and small enough that memory stays bounded. A passage whose exact text the item's published version has keeps its
-vector; equal texts in a window are embedded once.
+vector; others come from the embedding cache; of the rest, equal texts in a window are embedded once. What is embedded
+is in the cache, on disk, before more is embedded, so that a killed run loses a slice at most.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from indexer.changes import Pending
 from indexer.chunking import Chunker, Span
 from indexer.items import hash_text
 from indexer.models import Model
+from indexer.models.cache import RunCache, text_key
 from indexer.report import Progress
 from indexer.segment import Prepared
+from indexer.snapshot import check_vectors
 from indexer.vectors import Vectors
 
 WINDOW_ITEMS = 16_384
 WINDOW_CHARACTERS = 16_000_000
 SLICE = 256
-"""Texts handed to the model at once: the step of the progress bar."""
+"""Texts handed to the model at once: the step of the progress bar, and what a killed run may have embedded in vain."""
 
 
 @dataclass(slots=True)
@@ -32,6 +35,10 @@ class Counter:
 
     embedded: int = 0
     cached: int = 0
+    tokens: int = 0
+    """In the texts embedded, special tokens and prompts left out."""
+    characters: int = 0
+    """The same in code points."""
 
 
 @dataclass(slots=True)
@@ -43,23 +50,33 @@ class _Window:
     hashes: list[list[bytes]] = field(default_factory=list)
     rows: dict[bytes, int] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
 
 
 def prepare(
-    pending: Iterable[Pending], model: Model, chunker: Chunker, reuse: bool, counter: Counter, progress: Progress
+    pending: Iterable[Pending],
+    model: Model,
+    chunker: Chunker,
+    reuse: bool,
+    cache: RunCache,
+    counter: Counter,
+    progress: Progress,
 ) -> Iterator[list[Prepared]]:
     """The items with their passages and vectors, window by window.
 
-    `reuse` says whether published vectors are of this model's space. Progress advances by an item at a time.
+    `reuse` says whether published vectors are of this model's space. Progress advances by an item at a time. Raises
+    CorruptGeneration for a published file that is not what was published, and StorageError for a cache that is damaged.
     """
+    trusted: set[str] = set()
     for items in _windows(pending):
         window = _split(items, model.fingerprint.document_prompt, chunker)
         vectors = np.empty((len(window.texts), model.fingerprint.dimension), dtype=np.float32)
-        known = _published(window, vectors) if reuse else set[int]()
+        known = _published(window, vectors, trusted) if reuse else set[int]()
         missing = [row for row in range(len(window.texts)) if row not in known]
-        _embed(window, missing, vectors, model, progress)
-        counter.embedded += len(missing)
-        counter.cached += sum(map(len, window.hashes)) - len(missing)
+        known = cache.fill(_keys(window, missing, model), missing, vectors)
+        missing = [row for row in missing if row not in known]
+        _embed(window, missing, vectors, model, cache, progress)
+        _count(window, missing, counter)
         yield [
             Prepared(item.item, spans, hashes, vectors[[window.rows[hash] for hash in hashes]])
             for item, spans, hashes in zip(window.items, window.spans, window.hashes, strict=True)
@@ -88,15 +105,16 @@ def _split(items: list[Pending], prompt: str, chunker: Chunker) -> _Window:
         hashes = [hash_text(prompt + passage) for passage in passages]
         window.spans.append(spans)
         window.hashes.append(hashes)
-        for hash, passage in zip(hashes, passages, strict=True):
+        for hash, passage, span in zip(hashes, passages, spans, strict=True):
             if hash not in window.rows:
                 window.rows[hash] = len(window.texts)
                 window.texts.append(passage)
+                window.tokens.append(span.tokens)
     return window
 
 
-def _published(window: _Window, vectors: Vectors) -> set[int]:
-    """Fill in the vectors that the items' published versions have; returns their rows."""
+def _published(window: _Window, vectors: Vectors, trusted: set[str]) -> set[int]:
+    """Fill in the vectors that the items' published versions have, and that are as published; returns their rows."""
     known = set[int]()
     for item in window.items:
         if item.old is None:
@@ -105,12 +123,21 @@ def _published(window: _Window, vectors: Vectors) -> set[int]:
         hashes = segment.passage_hashes.slice(passages.start, len(passages)).to_pylist()
         for hash, passage in zip(hashes, passages, strict=True):
             if (row := window.rows.get(hash)) is not None:
+                check_vectors(segment, trusted)
                 vectors[row] = segment.vectors[passage]
                 known.add(row)
     return known
 
 
-def _embed(window: _Window, missing: list[int], vectors: Vectors, model: Model, progress: Progress) -> None:
+def _keys(window: _Window, rows: list[int], model: Model) -> list[bytes]:
+    """Under which the cache has these rows."""
+    prompt = model.fingerprint.document_prompt
+    return [text_key(prompt + window.texts[row]) for row in rows]
+
+
+def _embed(
+    window: _Window, missing: list[int], vectors: Vectors, model: Model, cache: RunCache, progress: Progress
+) -> None:
     """Embed the missing rows, longest first, and let the progress follow the share of characters done.
 
     Longest first: every batch then fits into the memory that the one before it has left.
@@ -122,8 +149,16 @@ def _embed(window: _Window, missing: list[int], vectors: Vectors, model: Model, 
         rows = order[start : start + SLICE]
         texts = [window.texts[row] for row in rows]
         vectors[rows] = model.embed_documents(texts)
+        cache.put(_keys(window, rows, model), vectors[rows], model.numeric_path)
         done += sum(map(len, texts))
         step = len(window.items) * done // total - reported
         progress.advance(step)
         reported += step
     progress.advance(len(window.items) - reported)
+
+
+def _count(window: _Window, embedded: list[int], counter: Counter) -> None:
+    counter.embedded += len(embedded)
+    counter.cached += sum(map(len, window.hashes)) - len(embedded)
+    counter.tokens += sum(window.tokens[row] for row in embedded)
+    counter.characters += sum(len(window.texts[row]) for row in embedded)

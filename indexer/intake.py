@@ -18,7 +18,7 @@ from pathlib import Path
 from indexer import generation as generations
 from indexer import models, storage
 from indexer.brakes import too_much_rejected, too_much_shrinks
-from indexer.changes import Comparison, Published, compare
+from indexer.changes import Comparison, Pending, Published, all_items, changed_items, compare
 from indexer.config import CollectionSettings
 from indexer.errors import CorruptGeneration
 from indexer.generation import Bits, Generation
@@ -60,6 +60,11 @@ class Run:
     progress: Progress
     watch: Stopwatch
     rejects: Rejects
+
+    @property
+    def passed_over(self) -> bool:
+        """Whether there are newer generations, which cannot be opened."""
+        return self.published is not None and self.published.number != self.number - 1
 
     @property
     def published(self) -> Generation | None:
@@ -104,6 +109,12 @@ class Intake:
     def to_write(self) -> int:
         """How many items the run splits, embeds and writes."""
         return self.found.to_rewrite if self.rebuild else self.found.to_write
+
+    def pending(self) -> Iterator[Pending]:
+        """Those items; may be asked for more than once."""
+        if self.rebuild:
+            return all_items(self.spool, self.published, self.found, self.schema)
+        return changed_items(self.spool, self.published, self.schema)
 
 
 @contextlib.contextmanager
@@ -183,6 +194,15 @@ def take_in(run: Run) -> Intake:
         folds=_folds(run, survivors, found),
         refused=_refused(run, found, published, rows),
     )
+
+
+def why_published(run: Run, taken: Intake) -> str:
+    """Why there is a new generation."""
+    if taken.rebuild:
+        return taken.rebuild
+    if run.published is None:
+        return "nothing was published before"
+    return f"generation {run.number - 1} is damaged" if taken.idle else "the source changed"
 
 
 def _read(run: Run, spool: Spool) -> tuple[Schema, int]:

@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from indexer.report import duration
+
 if TYPE_CHECKING:
     from indexer.answers import (
         CollectionAnswer,
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
         SearchAnswer,
         StatusAnswer,
     )
+    from indexer.estimate import Estimate
+    from indexer.models.cache_contents import Emptied, Statistics
     from indexer.prune import Pruned
     from indexer.repair import Repair
     from indexer.report import Report
@@ -41,6 +45,18 @@ def report(report: Report) -> str:
     if items.rejected:
         lines.append(f"  {items.rejected:,} rows rejected, see {report.rejects_file}")
     return "\n".join(lines)
+
+
+def estimate(found: Estimate) -> str:
+    """What a run would do, and below it what it would fold."""
+    items = found.items
+    what = f"would publish ({found.reason})" if found.publishes else f"would publish nothing: {found.reason}"
+    lines = [
+        f"{found.collection}: {what}; {items.added:,} added, {items.changed:,} changed, {items.deleted:,} deleted, "
+        f"{items.unchanged:,} unchanged, {items.rejected:,} rejected; at most {found.characters:,} characters "
+        f"to embed; about {found.seconds:,.1f} s, told from {found.basis}"
+    ]
+    return "\n".join(lines + [f"  would merge {one.segment}: {one.reason}" for one in found.merged])
 
 
 def hits(answer: SearchAnswer) -> str:
@@ -73,13 +89,14 @@ def status(store: Path, collections: Sequence[StatusAnswer]) -> str:
 
 def _status_lines(one: StatusAnswer) -> Iterator[str]:
     current, run = one["current"], one["last_run"]
-    yield f"{one['name']}: {_described(current) if current else 'nothing that can be served'}"
+    age = f", {duration(current['age_seconds'])} ago" if current else ""
+    yield f"{one['name']}: {_described(current) if current else 'nothing that can be served'}{age}"
     for number, problem in one["problems"].items():
         yield f"  generation {number} is damaged: {problem}"
     if current and current["hold"]:
         yield f"  on hold after a rollback to generation {current['origin']}: `parecido resume {one['name']}` goes on"
     if run and run["error"]:
-        yield f"  last run {_when(run['started_at'])} failed: {run['error']['message']}"
+        yield f"  last run {_when(run['started_at'])} published nothing: {run['error']['message']}"
     elif run and run["report"]:
         yield f"  last run {_when(run['started_at'])}: {_outcome(run['report'])}"
     if one["next_run_at"]:
@@ -92,7 +109,8 @@ def _outcome(report: Mapping[str, Any]) -> str:
     rejected = f", {items['rejected']:,} rejected" if items["rejected"] else ""
     return (
         f"{report['reason']}, {items['added']:,} added, {items['changed']:,} changed, {items['deleted']:,} deleted"
-        f"{rejected}; {passages['embedded']:,} passages embedded, {report['seconds']['total']:.1f} s"
+        f"{rejected}; {passages['embedded']:,} passages of {passages['tokens']:,} tokens embedded, "
+        f"{report['seconds']['total']:.1f} s"
     )
 
 
@@ -149,10 +167,39 @@ def _when(time: datetime | str) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def cache(found: Statistics, max_bytes: int) -> str:
+    """Where the embedding cache is and how full, then one model a line."""
+    if not found.vectors:
+        return f"There is nothing in the embedding cache {found.path}."
+    lines = [
+        f"{found.path}: {found.vectors:,} vectors, {_megabytes(found.bytes)} of at most {_megabytes(max_bytes)}, "
+        f"the oldest last used on {found.oldest_use}"
+    ]
+    for one in found.models:
+        prompt = f", prompt {one.document_prompt!r}" if one.document_prompt else ""
+        lines.append(
+            f"  {one.name} ({one.revision[:12]}{prompt}): {one.vectors:,} vectors of {one.dimension} dimensions, "
+            f"{_megabytes(one.bytes)}, made by {one.numeric_path}"
+        )
+    if found.pinned:
+        lines.append(f"  {found.pinned:,} are kept for a run of {', '.join(found.unfinished)} that has not published")
+    return "\n".join(lines)
+
+
+def emptied(done: Emptied) -> str:
+    """How many vectors went, and why others did not."""
+    kept = f"; {done.kept:,} stay for a run that has not published (--all removes them too)" if done.kept else ""
+    return f"{done.removed:,} vectors removed{kept}"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
 def _described(one: CollectionAnswer) -> str:
     return (
         f"generation {one['generation']}, {one['items']:,} items, {one['passages']:,} passages, "
-        f"model {one['model']['name']}, {one['bytes'] / 1e6:,.1f} MB, published {_when(one['created_at'])}"
+        f"model {one['model']['name']}, {_megabytes(one['bytes'])}, published {_when(one['created_at'])}"
     )
 
 

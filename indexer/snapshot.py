@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from indexer.columns import to_hashes
 from indexer.errors import CorruptGeneration
 from indexer.generation import Bits, Generation
 from indexer.items import hash_id
-from indexer.segment import PASSAGES, Segment
-from indexer.storage import CollectionFolder
+from indexer.segment import PASSAGES, VECTORS, Segment
+from indexer.storage import CollectionFolder, Sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +129,27 @@ def verify(snapshot: Snapshot, segments: Container[str] | None = None) -> None:
     for entry in snapshot.generation.segments:
         if segments is not None and entry.id not in segments:
             continue
-        for name, sealed in entry.files.items():
-            path = snapshot.folder.segments / entry.id / name
-            try:
-                found = storage.checksum(path)
-            except FileNotFoundError as error:
-                raise CorruptGeneration(f"{str(path)!r} is missing.") from error
-            if found != sealed:
-                raise CorruptGeneration(
-                    f"{str(path)!r} is damaged: its checksum is {found.sha256[:12]}…, "
-                    f"but {sealed.sha256[:12]}… was published."
-                )
+        for name in entry.files:
+            _check(snapshot.folder.segments / entry.id / name, entry.files[name])
+
+
+def check_vectors(segment: Segment, trusted: set[str]) -> None:
+    """Compare what vectors are copied out of with its checksums, unless it was done before; remember it in `trusted`.
+
+    Raises CorruptGeneration naming the file: damage must not be given a good checksum in a new segment.
+    """
+    if segment.entry.id not in trusted:
+        for name in (VECTORS, PASSAGES):
+            _check(segment.folder / name, segment.entry.files[name])
+        trusted.add(segment.entry.id)
+
+
+def _check(path: Path, sealed: Sealed) -> None:
+    try:
+        found = storage.checksum(path)
+    except FileNotFoundError as error:
+        raise CorruptGeneration(f"{str(path)!r} is missing.") from error
+    if found != sealed:
+        raise CorruptGeneration(
+            f"{str(path)!r} is damaged: its checksum is {found.sha256[:12]}…, but {sealed.sha256[:12]}… was published."
+        )

@@ -67,7 +67,7 @@ def demo(ask: bool, host: str, port: int, store: Path | None, config: Path | Non
     """
     logs.configure(verbose=True, dated=True)
     settings = settings_of(config, store)
-    _index_demo(settings.store)
+    _index_demo(settings)
     if ask:
         _ask(settings)
         return
@@ -77,19 +77,21 @@ def demo(ask: bool, host: str, port: int, store: Path | None, config: Path | Non
     _serve(settings.store, host, port)
 
 
-def _index_demo(store: Path) -> None:
+def _index_demo(settings: Settings) -> None:
     from indexer.build import build
     from indexer.config import collection_settings
     from indexer.demo import write_corpus
     from indexer.progress import progress
 
+    store = settings.store
     corpus = store / "demo" / f"python-{platform.python_version()}.jsonl"
     if not corpus.exists():
         click.echo("Collecting the documentation of Python's standard library …", err=True)
         corpus.parent.mkdir(parents=True, exist_ok=True)
         write_corpus(corpus)
-    settings = collection_settings({"source": str(corpus)}, "The demo")
-    click.echo(printing.report(build(store, DEMO_COLLECTION, settings, progress(DEMO_COLLECTION))))
+    python = collection_settings({"source": str(corpus)}, "The demo")
+    report = build(store, DEMO_COLLECTION, python, progress(DEMO_COLLECTION), cache=settings.cache)
+    click.echo(printing.report(report))
 
 
 def _ask(settings: Settings) -> None:

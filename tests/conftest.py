@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
+from postgres import Postgres, running
 from support import Runs, StandIn
 
 from indexer import models
@@ -36,3 +38,23 @@ def runs() -> Iterator[Runs]:
         yield started
         assert started.process.stdin is not None
         started.process.stdin.close()
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Takes the rules of a place for the local ones."""
+
+    def set_zone(rules: str) -> None:
+        monkeypatch.setenv("TZ", rules)
+        time.tzset()
+
+    yield set_zone
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server."""
+    with running() as server:
+        yield server

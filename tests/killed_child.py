@@ -1,9 +1,10 @@
 """A process that forks runs of the indexer which do not live to their end.
 
-One JSON object a line comes in: `store`, `source`, and maybe `settings`, `rebuild`, `kill`, the number of the step
-before which the run kills itself, and `limit`, the bytes that no file may pass. One goes out: `signal`, what ended the
-run (0 for nothing), `error`, what it raised, and `steps`, the names of its steps where it ended by itself. A step is a
-call that changes the disk; one of `write` is done by half before the kill.
+One JSON object a line comes in: `store`, `source`, `name`, and maybe `settings`, `rebuild`, `kill`, the number of the
+step before which the run kills itself, `limit`, the bytes that no file may pass, `asked`, a file to which every text is
+appended that the model is asked to embed, and `die_in_call`, the call of the model that does not return. One goes out:
+`signal`, what ended the run (0 for nothing), `error`, what it raised, and `steps`, the names of its steps where it
+ended by itself. A step is a call that changes the disk; one of `write` is done by half before the kill.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from support import NAME, Silent, StandIn, settings_for
+from support import Silent, StandIn, settings_for
 
 from indexer import models
 from indexer.build import build
 from indexer.storage import OutputFile
+from indexer.vectors import Vectors
 
 CALLS = ("fsync", "ftruncate", "link", "mkdir", "pwrite", "rename", "replace", "rmdir", "unlink")
 
@@ -64,31 +66,49 @@ class Steps:
         return len(self.names) == self._kill
 
 
+def write_down(stand_in: StandIn, order: dict[str, Any]) -> None:
+    """Append what the model is asked to a file, and end the process in one of the calls."""
+    embed, calls = stand_in.embed_documents, 0
+
+    def written_down(texts: Sequence[str]) -> Vectors:
+        nonlocal calls
+        calls += 1
+        with Path(order["asked"]).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(text) + "\n" for text in texts)
+        if calls == order["die_in_call"]:
+            die()
+        return embed(texts)
+
+    stand_in.embed_documents = written_down  # type: ignore[method-assign]
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(order: dict[str, Any]) -> dict[str, Any]:
+def run(order: dict[str, Any], stand_in: StandIn) -> dict[str, Any]:
     """One run of the indexer, in a process of its own; what came of it."""
+    if "asked" in order:
+        write_down(stand_in, order)
     steps = Steps(order.get("kill", 0))
     steps.watch()
     settings = settings_for(Path(order["source"]), **order.get("settings", {}))
     if "limit" in order:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
     try:
-        build(Path(order["store"]), NAME, settings, Silent(), rebuild=order.get("rebuild", False))
+        build(Path(order["store"]), order["name"], settings, Silent(), rebuild=order.get("rebuild", False))
     except Exception as error:
         return {"steps": steps.names, "error": f"{type(error).__name__}: {error}"}
     return {"steps": steps.names, "error": None}
 
 
-def follow(order: dict[str, Any]) -> dict[str, Any]:
+def follow(order: dict[str, Any], stand_in: StandIn) -> dict[str, Any]:
     """Fork a run and see how it ends."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.write(writing, json.dumps(run(order)).encode())
+            os.write(writing, json.dumps(run(order, stand_in)).encode())
         finally:
             os._exit(0)
     os.close(writing)
@@ -105,7 +125,7 @@ def main() -> None:
     models.identify = lambda settings: stand_in.fingerprint
     models.load = lambda fingerprint, device=None: stand_in
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(follow(json.loads(line))) + "\n")
+        sys.stdout.write(json.dumps(follow(json.loads(line), stand_in)) + "\n")
         sys.stdout.flush()
 
 

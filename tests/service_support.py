@@ -92,11 +92,11 @@ def process(here: Path, *arguments: str, **variables: str) -> subprocess.Complet
 class Service:
     """A `parecido serve` process on any free port."""
 
-    def __init__(self, store: Path, log: Path) -> None:
+    def __init__(self, store: Path, log: Path, *options: str) -> None:
         self._log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [PARECIDO, "serve", "--port", "0", "--store", str(store)],
+                [PARECIDO, "serve", "--port", "0", "--store", str(store), *options],
                 stdout=out,
                 stderr=out,
                 env=environment(),

@@ -25,7 +25,7 @@ from indexer import generation as generations
 from indexer import storage
 from indexer.build import build
 from indexer.chunking import Span
-from indexer.config import CollectionSettings, PassageSettings
+from indexer.config import CacheSettings, CollectionSettings, PassageSettings
 from indexer.generation import Counts, Deleted, Generation
 from indexer.items import Item, Schema, hash_text
 from indexer.models import Fingerprint, Model
@@ -153,14 +153,17 @@ def _write_and_publish(
 class Place:
     """A source file, a store, and runs between them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.source, self.store = folder / "rows.jsonl", folder / "store"
+    def __init__(self, folder: Path, name: str = NAME) -> None:
+        self.source, self.store, self.name = folder / f"{name}-rows.jsonl", folder / "store", name
+        self.cache = CacheSettings()
 
     def run(self, rows: list[dict[str, Any]] | None = None, rebuild: bool = False, **settings: Any) -> Report:
         """Write the rows, if any are given, and run the indexer over the file."""
         if rows is not None:
             write_rows(self.source, rows)
-        return build(self.store, NAME, settings_for(self.source, **settings), Silent(), rebuild)
+        return build(
+            self.store, self.name, settings_for(self.source, **settings), Silent(), rebuild=rebuild, cache=self.cache
+        )
 
     def append(self, line: str) -> None:
         """Put a line at the end of the source."""
@@ -170,16 +173,16 @@ class Place:
     @property
     def snapshot(self) -> Snapshot:
         """The current generation."""
-        return open_newest(collection_folder(self.store, NAME))
+        return open_newest(collection_folder(self.store, self.name))
 
     @property
     def numbers(self) -> list[int]:
         """The published generations."""
-        return generations.numbers(collection_folder(self.store, NAME))
+        return generations.numbers(collection_folder(self.store, self.name))
 
     def rejects(self) -> list[dict[str, Any]]:
         """The rejected rows of the last run."""
-        lines = (self.store / "collections" / NAME / "rejects.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (self.store / "collections" / self.name / "rejects.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
 
@@ -216,10 +219,20 @@ class Runs:
         error: str | None = answer["error"]
         return error
 
+    def run_asking(self, place: Place, asked: Path, die_in_call: int = 0) -> bool:
+        """Run and be killed in that call of the model (never where it is 0); whether the run ended by itself.
+
+        What the model is asked to embed is appended to the file `asked`, one JSON text a line.
+        """
+        answer = self._answer(place, asked=str(asked), die_in_call=die_in_call)
+        assert answer["error"] is None
+        assert answer["signal"] == (signal.SIGKILL if answer["steps"] is None else 0)
+        return answer["steps"] is not None
+
     def _answer(self, place: Place, **order: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        order |= {"store": str(place.store), "source": str(place.source)}
+        order |= {"store": str(place.store), "source": str(place.source), "name": place.name}
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
@@ -248,19 +261,24 @@ class StandIn:
 
     fingerprint = Fingerprint("test", "stand-in", "0", 16, "", "", "hash", normalised=True)
     device = "cpu"
+    numeric_path = "numpy float64 cpu"
     window = 64
 
     def __init__(self) -> None:
         self.tokenizer = Tokenizer.from_file(str(Path(get_model_path()) / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
+        self.asked: list[str] = []
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """One row a text, which is also put down in `asked`."""
+        self.asked += texts
+        return self.embed_query(texts)
+
+    def embed_query(self, texts: Sequence[str]) -> Vectors:
         """One row a text."""
         seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
         return normalise([np.random.default_rng(seed).standard_normal(16) for seed in seeds])
-
-    embed_query = embed_documents
 
 
 def expected(rows: list[dict[str, Any]]) -> dict[str, tuple[str, dict[str, Any]]]:

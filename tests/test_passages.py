@@ -43,7 +43,8 @@ def assert_passages(text: str, spans: list[Span], capacity: int, overlap: int) -
     starts, ends = [span.start for span in spans], [span.end for span in spans]
     assert starts == sorted(set(starts))
     assert ends == sorted(set(ends))
-    assert all(tokens(text[span.start : span.end]) <= capacity for span in spans)
+    assert [span.tokens for span in spans] == [tokens(text[span.start : span.end]) for span in spans]
+    assert max(span.tokens for span in spans) <= capacity
     covered = {at for span in spans for at in range(span.start, span.end)}
     assert all(at in covered for at, character in enumerate(text) if not character.isspace())
     assert (len(spans) == 1) == (tokens(text) <= capacity)
@@ -61,7 +62,7 @@ def test_passages_lie_in_the_text_in_order_cover_it_and_fit(text: str, sizes: tu
 
 def test_a_text_that_fits_is_one_passage_with_all_its_white_space() -> None:
     text = "  two words\n"
-    assert document_chunker(MODEL, PassageSettings(tokens=8)).split(text) == [Span(0, len(text))]
+    assert document_chunker(MODEL, PassageSettings(tokens=8)).split(text) == [Span(0, len(text), tokens=2)]
 
 
 def test_a_text_that_fills_the_window_is_one_passage_and_a_word_more_makes_two() -> None:

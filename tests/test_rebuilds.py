@@ -31,14 +31,17 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def test_a_rebuild_that_is_asked_for_embeds_everything_again(place: Place) -> None:
+def test_a_rebuild_that_is_asked_for_writes_everything_again_and_embeds_what_the_cache_lacks(place: Place) -> None:
     place.run(ROWS)
     old = {entry.id for entry in place.snapshot.generation.segments}
     report = place.run(rebuild=True)
     assert (report.published, report.generation, report.reason) == (True, 2, "a rebuild was asked for")
-    assert (report.items.unchanged, report.passages.embedded) == (3, 3)
+    assert (report.items.unchanged, report.passages.embedded, report.passages.cached) == (3, 0, 3)
     assert not old & {entry.id for entry in place.snapshot.generation.segments}
     assert len(contents(place.store)) == 3
+    (place.store / "embeddings.sqlite").unlink()
+    passages = place.run(rebuild=True).passages
+    assert (passages.embedded, passages.cached) == (3, 0)
 
 
 def test_new_passage_settings_build_a_new_generation_that_keeps_the_vectors_of_equal_passages(
@@ -97,7 +100,7 @@ def test_a_rebuild_carries_over_what_rejected_rows_keep(place: Place, model: Mod
     place.append("no json")
     report = place.run(rebuild=True)
     assert (report.published, report.items.held, report.items.rejected) == (True, 1, 2)
-    assert report.passages.embedded == 4
+    assert (report.passages.embedded, report.passages.cached) == (0, 4)
     assert contents(place.store)["cat"] == (ROWS[0]["text"], {"n": 1})
     assert found(place, model, "home") == before
 

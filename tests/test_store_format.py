@@ -20,6 +20,7 @@ import pytest
 from support import NAME, contents, prepared, publish_items, published_files, random_vectors
 
 from indexer import generation as generations
+from indexer.chunking import Span
 from indexer.errors import CorruptGeneration
 from indexer.items import FieldType, hash_content
 from indexer.segment import FILES, Prepared
@@ -66,7 +67,7 @@ def test_what_is_published_is_read_back(snapshot: Snapshot, tmp_path: Path) -> N
         if found:
             rows = found.segment.passages_of(found.row)
             np.testing.assert_array_equal(found.segment.vectors[rows.start : rows.stop], item.vectors)
-            assert [(found.segment.starts[r], found.segment.ends[r]) for r in rows] == item.spans
+            assert [Span(found.segment.starts[r], found.segment.ends[r]) for r in rows] == item.spans
     assert snapshot.find("no such id") is None
     generation = snapshot.generation
     assert generations.read(snapshot.folder, 1) == generation

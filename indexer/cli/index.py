@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import orjson
@@ -27,20 +28,24 @@ from indexer.cli.group import (
 )
 from indexer.cli.stop import stoppable
 from indexer.cli.waiting import WaitingCommand, wait_option
-from indexer.config import CONFIG_FILE, chosen
+from indexer.config import CONFIG_FILE, Format, chosen
 from indexer.errors import ConfigurationError, ParecidoError
 from indexer.logs import LogFormat
+from indexer.report import Report
 
 if TYPE_CHECKING:
-    from indexer.report import Report
+    from indexer.estimate import Estimate
+
+    Act = Callable[..., Report | Estimate]
 
 log = logging.getLogger("parecido")
 
 
 @main.command(cls=WaitingCommand)
-@click.argument("names", nargs=-1, metavar="[COLLECTION]... | FILE... --collection NAME")
-@click.option("--collection", help="Index the given files, folders or globs into this collection.")
-@click.option("--format", type=click.Choice(["jsonl", "csv", "tsv", "parquet", "folder"]), help="What the files are.")
+@click.argument("names", nargs=-1, metavar="[COLLECTION]... | SOURCE... --collection NAME")
+@click.option("--collection", help="Index the given files, folders, globs or URLs into this collection.")
+@click.option("--format", type=click.Choice(get_args(Format)), help="What the files are.")
+@click.option("--query", help="SQL that gives the rows, where the source is a database's URL.")
 @click.option("--id", help="Field that holds the id.")
 @click.option("--text", multiple=True, help='Text field, repeatable, or a template: "{title}\\n\\n{body}".')
 @click.option("--metadata", multiple=True, help="Field to keep as metadata, repeatable; all others by default.")
@@ -53,7 +58,10 @@ log = logging.getLogger("parecido")
 @click.option("--max-shrink", type=click.FloatRange(0, 1), help="Largest share of the items that may go.")
 @click.option("--allow-shrink", is_flag=True, help="Let go whatever the source no longer has, this once.")
 @click.option("--max-rejects", type=click.FloatRange(0, 1), help="Largest share of the rows that may be bad.")
-@click.option("--rebuild", is_flag=True, help="Embed and write every item again.")
+@click.option(
+    "--rebuild", is_flag=True, help="Write every item again, with vectors from the model or the embedding cache."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be added, changed, deleted and merged; publish nothing.")
 @click.option("--schedule", metavar="CRON", help='Stay, and run by a cron expression in local time: "0 3 * * *".')
 @click.option("--verbose", is_flag=True, help="Tell on the way how far a run is where there is no terminal.")
 @wait_option
@@ -64,6 +72,7 @@ def index(
     collection: str | None,
     rebuild: bool,
     allow_shrink: bool,
+    dry_run: bool,
     schedule: str | None,
     verbose: bool,
     wait: float,
@@ -97,34 +106,39 @@ def index(
 
         keep(click.get_current_context(), settings.store, schedule, tuple(wanted))
         return
-    codes: list[int] = []
     with stoppable():
         from indexer.build import build
+        from indexer.estimate import estimate
         from indexer.progress import progress
 
+        codes = []
         for name, one in wanted.items():
+            how_far = progress(name, bar=log_format == "human")
+            act: Act = estimate if dry_run else build
             try:
-                report = build(settings.store, name, one, progress(name, bar=log_format == "human"), rebuild, wait)
+                done = act(settings.store, name, one, how_far, rebuild, settings.cache, wait)
             except ParecidoError as error:
                 if as_json:
                     emit({"collection": name, "error": error.to_json()})
                 log_error(error, name)
                 codes.append(exit_code(error))
                 continue
-            _tell(report, as_json, log_format)
-            codes.append(REJECTS if report.items.rejected else OK)
+            _tell(done, as_json, log_format)
+            codes.append(REJECTS if done.items.rejected and not dry_run else OK)
     sys.exit(worst(codes))
 
 
-def _tell(report: Report, as_json: bool, log_format: LogFormat) -> None:
-    """A report is told on the standard output, and in the log where programs read that."""
+def _tell(done: Report | Estimate, as_json: bool, log_format: LogFormat) -> None:
+    """What was done is told on the standard output, and in the log where programs read that."""
+    event = "run" if isinstance(done, Report) else "estimate"
+    text = printing.report(done) if isinstance(done, Report) else printing.estimate(done)
     if log_format == "json":
-        level = logging.WARNING if report.items.rejected or report.items.held else logging.INFO
-        log.log(level, "%s", printing.report(report), extra={"event": "run", **dataclasses.asdict(report)})
+        level = logging.WARNING if done.items.rejected or done.items.held else logging.INFO
+        log.log(level, "%s", text, extra={"event": event, **dataclasses.asdict(done)})
     if as_json:
-        emit(report)
+        emit(done)
     elif log_format == "human":
-        click.echo(printing.report(report))
+        click.echo(text)
 
 
 @main.command()

@@ -56,6 +56,10 @@ class Model(Protocol):
         """Where it computes: `cpu`, `cuda:0`, …"""
 
     @property
+    def numeric_path(self) -> str:
+        """What its figures depend on beside its files: library, precision, kind of device; `torch float32 cpu`."""
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """Its own tokenizer, without truncation and padding."""
 

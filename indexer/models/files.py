@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,11 @@ def _locate(name: str) -> Path:
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    logging.getLogger("huggingface_hub").handlers.clear()  # what it says goes the way of all logs, once
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     repo = name if "/" in name else f"sentence-transformers/{name}"
     wanted = [f"*{suffix}" for suffix in sorted(_PARTS)]
     unwanted = [f"{folder}/*" for folder in sorted(_OTHER_BACKENDS)]

@@ -36,6 +36,7 @@ class SentenceTransformersModel:
     def __init__(self, model: SentenceTransformer, fingerprint: Fingerprint) -> None:
         self.fingerprint = fingerprint
         self.device = str(model.device)
+        self.numeric_path = f"torch {str(model.dtype).removeprefix('torch.')} {model.device.type}"
         self.tokenizer = _plain_tokenizer(model, fingerprint.name)
         self.window = _window(model)
         self._model = model
@@ -102,6 +103,8 @@ def _open(name: str, files: ModelFiles, device: str | None) -> SentenceTransform
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.disable_default_handler()  # what it says goes the way of all logs
+        logging.enable_propagation()
         return SentenceTransformer(str(files.folder), device=device, local_files_only=True)
     except (ImportError, KeyError, OSError, RuntimeError, ValueError) as error:
         raise ModelUnavailable(f"Model {name!r} does not load: {error}.", param="model") from error
