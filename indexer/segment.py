@@ -94,7 +94,8 @@ class Segment:
             self.passage_hashes: pa.ChunkedArray = passages["hash"]
         with _damage_named(folder / VECTORS):
             self.vectors = map_vectors(folder / VECTORS, entry.passages, entry.dimension)
-        self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension)
+        with _damage_named(folder / ANN):
+            self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension)
         self._check_structure(folder)
 
     def _check_structure(self, folder: Path) -> None:
