@@ -6,14 +6,17 @@ once, here, into frozen objects that are passed by hand from then on. Nothing el
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from indexer.access import API_KEYS, Access, read_access
+from indexer.addresses import anchored, expand, masked, masked_within, unset_variable
 from indexer.errors import ConfigurationError
 from indexer.items import FieldType
 
@@ -23,7 +26,7 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
 COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
-Format = Literal["jsonl", "csv", "tsv", "parquet", "folder"]
+Format = Literal["jsonl", "csv", "tsv", "parquet", "folder", "sql"]
 
 
 def _one_or_many(value: object) -> object:
@@ -50,9 +53,11 @@ class CollectionSettings(_Frozen):
     """One collection: where its items come from, and what is made of them."""
 
     source: Names
-    """Files, folders or globs; relative ones are taken from the folder of the configuration file."""
+    """Files, folders, globs or URLs; relative paths are taken from the folder of the configuration file."""
     format: Format | None = None
-    """What the files are; told from their names where it is not given."""
+    """What the files are; told from their names, or from a URL's scheme, where it is not given."""
+    query: str | None = None
+    """The SQL that gives the rows, where the source is a database."""
     id: str | None = None
     """The field that holds the id: `id`, or `path` for a folder, where it is not given."""
     text: Names | None = None
@@ -83,6 +88,11 @@ class CollectionSettings(_Frozen):
     keep_days: float = Field(default=1.0, ge=0)
     """How long older ones are kept, counted from when they were published."""
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """The settings without the passwords that a source may hold."""
+        for name, value in super().__repr_args__():
+            yield name, tuple(map(masked, value)) if name == "source" else value
+
 
 class CacheSettings(_Frozen):
     """The embedding cache, which all collections of a store share."""
@@ -99,18 +109,21 @@ class Settings(_Frozen):
     store: Path = DEFAULT_STORE
     cache: CacheSettings = CacheSettings()
     collections: Mapping[str, CollectionSettings] = Field(default_factory=dict)
+    access: Access = Access()
+    """Who may ask the service; from the environment alone."""
 
 
 def load(path: Path | None, environment: Mapping[str, str], store: Path | None = None) -> Settings:
     """The settings of parecido.toml at `path` (none where it is None), the environment and an explicit store.
 
-    Relative sources and a relative store in the file are taken from the file's folder. Raises ConfigurationError for
-    a file that cannot be read, is not TOML, or has a setting that is unknown or of the wrong type.
+    Relative sources and a relative store in the file are taken from the file's folder; ${NAME} in a source is the
+    value of an environment variable. Raises ConfigurationError for a file that cannot be read, is not TOML, or has a
+    setting that is unknown or of the wrong type.
     """
-    settings = Settings() if path is None else _read(path)
+    settings = Settings() if path is None else _read(path, environment)
     if override := store or environment.get("PARECIDO_STORE"):
         settings = settings.model_copy(update={"store": Path(override)})
-    return settings
+    return settings.model_copy(update={"access": read_access(environment)})
 
 
 def check_collection_name(name: str) -> str:
@@ -133,16 +146,22 @@ def collection_settings(values: Mapping[str, Any], where: str) -> CollectionSett
 
 
 def chosen(
-    settings: Settings, names: tuple[str, ...], collection: str | None, options: Mapping[str, Any]
+    settings: Settings,
+    names: tuple[str, ...],
+    collection: str | None,
+    options: Mapping[str, Any],
+    environment: Mapping[str, str] = os.environ,
 ) -> dict[str, CollectionSettings]:
     """The collections that a command line asks to index, with its options in the place of what is configured.
 
     `names` are the sources of `collection` where that is given, and configured collections (all, if there are none)
-    where it is not. Raises ConfigurationError where there is nothing to index.
+    where it is not. Raises ConfigurationError where there is nothing to index, and where a source of theirs names an
+    environment variable that is not set; that of a collection which is not asked for may be.
     """
     given = {key: value for key, value in options.items() if value not in (None, ())}
     if collection is not None:
-        return {collection: _adjusted(settings.collections.get(collection), names, given, collection)}
+        sources = tuple(expand(name, environment) for name in names)
+        return {collection: _adjusted(settings.collections.get(collection), sources, given, collection)}
     if not settings.collections:
         raise ConfigurationError(
             "There is no collection to index: give files and --collection NAME, or write a parecido.toml with "
@@ -151,8 +170,8 @@ def chosen(
     unknown = [name for name in names if name not in settings.collections]
     if unknown:
         raise ConfigurationError(
-            f"parecido.toml has no collection {unknown[0]!r}; it has {', '.join(settings.collections)}. To index "
-            "files, say into which collection with --collection NAME.",
+            f"parecido.toml has no collection {masked(unknown[0])!r}; it has {', '.join(settings.collections)}. To "
+            "index files, say into which collection with --collection NAME.",
             param="collection",
         )
     wanted = names or tuple(settings.collections)
@@ -172,7 +191,19 @@ def _adjusted(
         given = {**given, "types": dict(_typed(pair) for pair in given["types"])}
     if "source" not in values:
         raise ConfigurationError(f"Collection {name!r} has no source: give its files, folders or globs.")
-    return collection_settings({**values, **given}, f"Collection {name!r}")
+    adjusted = collection_settings({**values, **given}, f"Collection {name!r}")
+    _check_expanded(adjusted, name)
+    return adjusted
+
+
+def _check_expanded(collection: CollectionSettings, name: str) -> None:
+    for source in collection.source:
+        if variable := unset_variable(source):
+            raise ConfigurationError(
+                f"Collection {name!r}: its source {masked(source)!r} names the environment variable {variable!r}, "
+                "which is not set: export it, and run again.",
+                param="source",
+            )
 
 
 def _typed(pair: str) -> tuple[str, str]:
@@ -182,25 +213,30 @@ def _typed(pair: str) -> tuple[str, str]:
     return field, kind
 
 
-def _read(path: Path) -> Settings:
+def _read(path: Path, environment: Mapping[str, str]) -> Settings:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no {path}: write one with `parecido init`.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+    if misplaced := document.keys() & {"access", "api_keys"}:
+        raise ConfigurationError(
+            f"{path}: {min(misplaced)!r} is no setting of a file, so that no key lies in one: set {API_KEYS} in the "
+            "environment."
+        )
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, str(path))) from error
     base = path.resolve().parent
-    collections = {check_collection_name(n): _anchored(c, base) for n, c in settings.collections.items()}
+    collections = {check_collection_name(n): _anchored(c, base, environment) for n, c in settings.collections.items()}
     cache = settings.cache.model_copy(update={"path": settings.cache.path and base / settings.cache.path})
     return Settings(store=base / settings.store, cache=cache, collections=collections)
 
 
-def _anchored(collection: CollectionSettings, base: Path) -> CollectionSettings:
-    update: dict[str, Any] = {"source": tuple(str(base / s) for s in collection.source)}
+def _anchored(collection: CollectionSettings, base: Path, environment: Mapping[str, str]) -> CollectionSettings:
+    update: dict[str, Any] = {"source": tuple(anchored(expand(s, environment), base) for s in collection.source)}
     if (base / collection.model).is_dir():
         update["model"] = str(base / collection.model)
     return collection.model_copy(update=update)
@@ -211,4 +247,4 @@ def _explain(error: ValidationError, where: str) -> str:
     setting = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"{where}: there is no setting {setting!r}; `parecido init` writes an example with all of them."
-    return f"{where}: {setting}: {first['msg']} (got {first['input']!r})."
+    return f"{where}: {setting}: {first['msg']} (got {masked_within(repr(first['input']))})."

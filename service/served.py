@@ -25,6 +25,8 @@ log = logging.getLogger("parecido")
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_TRIES = 15.0
 """How long a generation that could not be opened is left alone."""
+SECONDS_TO_STOP = 1.0
+"""How long a look under way may take once the service shall end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,9 @@ class Collections:
         self._thread.start()
 
     def stop(self) -> None:
-        """Notice nothing any more."""
+        """Notice nothing any more; a look that takes long is not waited for, as it only reads."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(SECONDS_TO_STOP)
 
     def get(self, name: str) -> Served:
         """What is served under a name; raises NotReady or CollectionNotFound."""

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import orjson
@@ -27,7 +27,7 @@ from indexer.cli.group import (
     worst,
 )
 from indexer.cli.stop import stoppable
-from indexer.config import CONFIG_FILE, chosen
+from indexer.config import CONFIG_FILE, Format, chosen
 from indexer.errors import ConfigurationError, ParecidoError
 from indexer.logs import LogFormat
 from indexer.report import Report
@@ -41,9 +41,10 @@ log = logging.getLogger("parecido")
 
 
 @main.command()
-@click.argument("names", nargs=-1, metavar="[COLLECTION]... | FILE... --collection NAME")
-@click.option("--collection", help="Index the given files, folders or globs into this collection.")
-@click.option("--format", type=click.Choice(["jsonl", "csv", "tsv", "parquet", "folder"]), help="What the files are.")
+@click.argument("names", nargs=-1, metavar="[COLLECTION]... | SOURCE... --collection NAME")
+@click.option("--collection", help="Index the given files, folders, globs or URLs into this collection.")
+@click.option("--format", type=click.Choice(get_args(Format)), help="What the files are.")
+@click.option("--query", help="SQL that gives the rows, where the source is a database's URL.")
 @click.option("--id", help="Field that holds the id.")
 @click.option("--text", multiple=True, help='Text field, repeatable, or a template: "{title}\\n\\n{body}".')
 @click.option("--metadata", multiple=True, help="Field to keep as metadata, repeatable; all others by default.")

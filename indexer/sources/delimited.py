@@ -11,13 +11,12 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from indexer.errors import SourceError
 from indexer.items import Place, Rejected
-from indexer.sources.files import read_lines
-from indexer.sources.row import MAX_ROW_BYTES, Row, is_unicode, known_id, name_of
+from indexer.sources.files import File, label, read_lines
+from indexer.sources.row import MAX_ROW_BYTES, Row, is_unicode, known_id
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 class Delimited:
     """CSV or TSV files, one after the other, each with its own header."""
 
-    files: tuple[Path, ...]
+    files: tuple[File, ...]
     delimiter: str
     id_field: str
     """The field in which the id of a broken row is looked for."""
@@ -46,10 +45,10 @@ class Delimited:
 class _Lines:
     """The decoded lines of a file for csv.reader, which says nothing about where it is or how much it holds."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = name_of(path)
+    def __init__(self, file: File) -> None:
+        self.name = label(file)
         self.ended = False
-        self._lines = read_lines(path)
+        self._lines = read_lines(file)
         self._row_start = 1
         self._row_size = 0
 
@@ -70,8 +69,8 @@ class _Lines:
         self.ended = True
 
 
-def _rows(path: Path, delimiter: str, id_field: str) -> Iterator[Row | Rejected]:
-    lines = _Lines(path)
+def _rows(file: File, delimiter: str, id_field: str) -> Iterator[Row | Rejected]:
+    lines = _Lines(file)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header = _header(reader, lines)
     while True:

@@ -1,6 +1,7 @@
-"""Which rows do the text files of a folder hold?
+"""Which rows do the text files and documents of a folder hold?
 
-A file is a row: `path` (relative, with slashes), `text`, and for Markdown what the YAML front matter says. Hidden files
+A file is a row: `path` (relative, with slashes), `text`, for Markdown what the YAML front matter says, and for HTML,
+PDF and Word the `title` that the document states. Files of other kinds are no part of the source. Hidden files
 and folders are passed over; so are links to folders, which could lead in circles, while links to files are followed.
 """
 
@@ -10,21 +11,22 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from indexer.items import Place, Rejected
+from indexer.sources.documents import DOCUMENT_FILES, read_document
 from indexer.sources.files import unreadable
 from indexer.sources.front_matter import split_front_matter
 from indexer.sources.paths import Found
 from indexer.sources.row import MAX_ROW_BYTES, Row, known_id, name_of
 
 MARKDOWN = (".md", ".markdown")
-TEXT_FILES = (".txt", *MARKDOWN)
+READ_FILES = (".txt", *MARKDOWN, *DOCUMENT_FILES)
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Text files, named one by one or by the folder that they are somewhere under."""
+    """Text files and documents, named one by one or by the folder that they are somewhere under."""
 
     found: tuple[Found, ...]
     id_field: str
@@ -33,20 +35,24 @@ class Folder:
     default_id: ClassVar[str] = "path"
 
     def rows(self) -> Iterator[Row | Rejected]:
-        """Every file, in the order of its relative path; raises SourceError where a file or folder cannot be read."""
+        """Every file, in the order of its relative path.
+
+        Raises SourceError where a file or folder cannot be read, and ConfigurationError at the first document where
+        the packages that read documents are not installed.
+        """
         for found in self.found:
-            for file in _text_files(found.path) if os.path.isdir(found.path) else (found.path,):
+            for file in _files(found.path) if os.path.isdir(found.path) else (found.path,):
                 yield _row(file, file.relative_to(found.root).as_posix(), self.id_field)
 
 
-def _text_files(folder: Path) -> Iterator[Path]:
-    """The text files under a folder, sorted by relative path with no more than the open folders' names in memory."""
+def _files(folder: Path) -> Iterator[Path]:
+    """The files to read under a folder, sorted by relative path with no more than the open folders' names in memory."""
     waiting = _entries(folder)
     while waiting:
         entry = waiting.pop()
         if entry.is_dir(follow_symlinks=False):
             waiting.extend(_entries(Path(entry.path)))
-        elif entry.name.lower().endswith(TEXT_FILES) and _is_meant_as_file(entry):
+        elif entry.name.lower().endswith(READ_FILES) and _is_meant_as_file(entry):
             yield Path(entry.path)
 
 
@@ -72,13 +78,25 @@ def _is_meant_as_file(entry: os.DirEntry[str]) -> bool:
 def _row(file: Path, path: str, id_field: str) -> Row | Rejected:
     place = Place(name_of(file), 1)
     try:
-        text = _read(file)
-        front, body = split_front_matter(text) if file.name.lower().endswith(MARKDOWN) else ({}, text)
-        if taken := {"path", "text"} & front.keys():
-            raise ValueError(f"the front matter sets {min(taken)!r}, which is the file's own: rename it")
+        fields = _fields(file)
     except ValueError as error:
         return Rejected(place, str(error), known_id(path) if id_field == "path" else None)
-    return Row({"path": path, "text": body, **front}, place)
+    return Row({"path": path, **fields}, place)
+
+
+def _fields(file: Path) -> dict[str, Any]:
+    """The text of a file and what it says of itself; raises ValueError with the reason where it cannot be used."""
+    name = file.name.lower()
+    if name.endswith(DOCUMENT_FILES):
+        document = read_document(file)
+        return {"text": document.text, **({"title": document.title} if document.title else {})}
+    text = _read(file)
+    if not name.endswith(MARKDOWN):
+        return {"text": text}
+    front, body = split_front_matter(text)
+    if taken := {"path", "text"} & front.keys():
+        raise ValueError(f"the front matter sets {min(taken)!r}, which is the file's own: rename it")
+    return {"text": body, **front}
 
 
 def _read(file: Path) -> str:

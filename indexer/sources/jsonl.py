@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import orjson
 
 from indexer.items import Place, Rejected
-from indexer.sources.files import read_lines
-from indexer.sources.row import MAX_ROW_BYTES, Row, known_id, name_of
+from indexer.sources.files import File, label, read_lines
+from indexer.sources.row import MAX_ROW_BYTES, Row, known_id
 from indexer.sources.wording import describe
 
 
@@ -23,7 +22,7 @@ from indexer.sources.wording import describe
 class JsonLines:
     """JSON Lines files, one after the other."""
 
-    files: tuple[Path, ...]
+    files: tuple[File, ...]
     id_field: str
     """The field in which the id of a broken line is looked for."""
 
@@ -33,7 +32,7 @@ class JsonLines:
     def rows(self) -> Iterator[Row | Rejected]:
         """Every row of every file; raises SourceError where a file cannot be read to its end."""
         for file in self.files:
-            name = name_of(file)
+            name = label(file)
             for number, line in enumerate(read_lines(file), start=1):
                 if line is None or line.strip():
                     yield _row(line, Place(name, number), self.id_field)

@@ -1,26 +1,28 @@
 """Which rows does a Parquet file hold?
 
 Read a few rows at a time through a buffer of fixed size, so that neither a file nor a row group is ever whole in
-memory. Rows are counted from 1 through all row groups of a file.
+memory. Rows are counted from 1 through all row groups of a file. A file elsewhere is copied into the folder for
+temporary files first: its columns lie apart, and would be fetched piece by piece, over and over.
 """
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
-from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.errors import SourceError
-from indexer.items import Place, Rejected, as_utc
-from indexer.sources.files import unreadable
-from indexer.sources.row import Row, known_id, name_of
+from indexer.items import Place, Rejected
+from indexer.sources.files import File, label, open_bytes, unreadable
+from indexer.sources.row import Row, known_id
+from indexer.sources.values import plain
 
 BATCH_ROWS = 64
 BUFFER_BYTES = 2**20
@@ -30,7 +32,7 @@ BUFFER_BYTES = 2**20
 class Parquet:
     """Parquet files, one after the other."""
 
-    files: tuple[Path, ...]
+    files: tuple[File, ...]
     id_field: str
     """The field in which the id of a row with an unreadable value is looked for."""
 
@@ -43,11 +45,12 @@ class Parquet:
             yield from _rows(file, self.id_field)
 
 
-def _rows(path: Path, id_field: str) -> Iterator[Row | Rejected]:
-    name, number = name_of(path), 1
+def _rows(source: File, id_field: str) -> Iterator[Row | Rejected]:
+    name, number = label(source), 1
+    # pre_buffer, on by default, fetches a whole row group; a memory map would crash if the file were cut meanwhile.
+    options = {"pre_buffer": False, "buffer_size": BUFFER_BYTES, "page_checksum_verification": True}
     try:
-        # pre_buffer, on by default, fetches a whole row group; a memory map would crash if the file were cut meanwhile.
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES, page_checksum_verification=True) as file:
+        with _at_hand(source) as path, pq.ParquetFile(path, **options) as file:
             names = _names(file, name)
             for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
                 columns = [_cells(column) for column in batch.columns]
@@ -55,7 +58,20 @@ def _rows(path: Path, id_field: str) -> Iterator[Row | Rejected]:
                     yield _row(dict(zip(names, cells, strict=True)), Place(name, number), id_field)
                     number += 1
     except (OSError, pa.ArrowException) as error:
-        raise unreadable(path, error, f"row {number} or soon after") from error
+        raise unreadable(source, error, f"row {number} or soon after") from error
+
+
+@contextlib.contextmanager
+def _at_hand(file: File) -> Iterator[Path]:
+    """The file itself, or a copy of one elsewhere for as long as it is read."""
+    if isinstance(file, Path):
+        yield file
+        return
+    with tempfile.NamedTemporaryFile(prefix="parecido-") as copy:
+        with open_bytes(file) as opened:
+            shutil.copyfileobj(opened, copy, BUFFER_BYTES)
+        copy.flush()
+        yield Path(copy.name)
 
 
 def _names(file: pq.ParquetFile, name: str) -> list[str]:
@@ -84,14 +100,14 @@ class _Unreadable:
 
 def _cells(column: pa.Array) -> list[Any]:
     try:
-        return [_plain(value) for value in _in_python_units(column).to_pylist()]
+        return [plain(value) for value in _in_python_units(column).to_pylist()]
     except (ValueError, OverflowError):
         return [_cell(column.slice(row, 1)) for row in range(len(column))]
 
 
 def _cell(column: pa.Array) -> Any:
     try:
-        return _plain(_in_python_units(column)[0].as_py())
+        return plain(_in_python_units(column)[0].as_py())
     except (ValueError, OverflowError) as error:
         return _Unreadable(str(error))
 
@@ -105,11 +121,3 @@ def _in_python_units(column: pa.Array) -> pa.Array:
     unit = "us" if column.type.unit == "ns" else column.type.unit
     # With a zone the stored instant is in UTC (Arrow's Schema.fbs); without the zone no zone database is asked for it.
     return column.cast(pa.timestamp(unit), safe=unit == column.type.unit)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, date):
-        return as_utc(value)
-    if isinstance(value, Decimal):
-        return float(value)
-    return str(value) if isinstance(value, UUID) else value

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from indexer.addresses import is_url
 from indexer.config import Format
 from indexer.errors import ConfigurationError, SourceError
-from indexer.sources.files import unreadable
-from indexer.sources.row import name_of
+from indexer.sources.documents import DOCUMENT_FILES
+from indexer.sources.files import File, label, unreadable
+from indexer.sources.remote import RemoteFile, find_remote
 
 _ENDINGS: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -31,6 +33,7 @@ _ENDINGS: dict[str, Format] = {
     ".md": "folder",
     ".markdown": "folder",
     ".txt": "folder",
+    **dict.fromkeys(DOCUMENT_FILES, "folder"),
 }
 
 
@@ -43,14 +46,17 @@ class Found:
     """What the paths of text files are relative to: the folder itself, the fixed part of a glob, a file's folder."""
 
 
-def find(patterns: Iterable[str]) -> tuple[Found, ...]:
-    """The files and folders that paths and globs name, each once.
+def find(patterns: Iterable[str]) -> tuple[Found | RemoteFile, ...]:
+    """The files and folders that paths, globs and URLs name, each once.
 
     `**` stands for any number of folders, links to folders left out. Raises SourceError for a path that does not exist,
     a glob without a match, and a folder that cannot be listed.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, Found | RemoteFile] = {}
     for pattern in patterns:
+        if is_url(pattern):
+            found.update({file.url: file for file in find_remote(pattern) if file.url not in found})
+            continue
         for match in _matches(pattern):
             found.setdefault(os.path.abspath(match.path), match)
     if not found:
@@ -58,28 +64,29 @@ def find(patterns: Iterable[str]) -> tuple[Found, ...]:
     return tuple(found.values())
 
 
-def tell_format(found: Iterable[Found]) -> Format:
+def tell_format(found: Iterable[Found | RemoteFile]) -> Format:
     """The one format of all files by their names; raises ConfigurationError where that cannot be told."""
-    formats = {_format_of(match.path): match.path for match in found}
+    files = [match.path if isinstance(match, Found) else match for match in found]
+    formats = {_format_of(file): file for file in files}
     if len(formats) > 1:
         (one, first), (other, second) = sorted(formats.items())[:2]
         raise ConfigurationError(
-            f"{name_of(first)!r} is {one} and {name_of(second)!r} is {other}, but a collection has one format: "
+            f"{label(first)!r} is {one} and {label(second)!r} is {other}, but a collection has one format: "
             "name files of one kind, or say which `format` they all are.",
             param="source",
         )
     return next(iter(formats))
 
 
-def _format_of(path: Path) -> Format:
-    if os.path.isdir(path):
+def _format_of(file: File) -> Format:
+    if isinstance(file, Path) and os.path.isdir(file):
         return "folder"
     for ending, told in _ENDINGS.items():
-        if path.name.lower().endswith(ending):
+        if file.name.lower().endswith(ending):
             return told
     raise ConfigurationError(
-        f"The name {name_of(path)!r} does not tell a format: set `format` to jsonl, csv, tsv, parquet or folder"
-        + (", to jsonl if each line is one JSON object." if path.suffix.lower() == ".json" else "."),
+        f"The name {label(file)!r} does not tell a format: set `format` to jsonl, csv, tsv, parquet or folder"
+        + (", to jsonl if each line is one JSON object." if file.name.lower().endswith(".json") else "."),
         param="format",
     )
 
