@@ -21,7 +21,7 @@ from typing import Any
 
 from support import Silent, StandIn, settings_for
 
-from indexer import models
+from indexer import models, spool
 from indexer.build import build
 from indexer.storage import OutputFile
 from indexer.vectors import Vectors
@@ -122,6 +122,7 @@ def follow(order: dict[str, Any], stand_in: StandIn) -> dict[str, Any]:
 def main() -> None:
     """Follow orders until there are no more."""
     stand_in = StandIn()
+    spool.FLUSH_ROWS = 8  # so that few rows are spread over many files, as many are
     models.identify = lambda settings: stand_in.fingerprint
     models.load = lambda fingerprint, device=None: stand_in
     for line in sys.stdin:
