@@ -18,6 +18,7 @@ Lengths and checksums stand in the manifest of every generation that uses the se
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,8 @@ class Segment:
             self.passage_hashes: pa.ChunkedArray = passages["hash"]
         with _damage_named(folder / VECTORS):
             self.vectors = map_vectors(folder / VECTORS, entry.passages, entry.dimension)
-        self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension)
+        with _damage_named(folder / ANN):
+            self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension)
         self._check_structure(folder)
 
     def _check_structure(self, folder: Path) -> None:
@@ -153,10 +155,13 @@ def check_sizes(folder: Path, entry: SegmentEntry) -> None:
 
 @contextlib.contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-    """Whatever Arrow makes of damaged bytes is a CorruptGeneration that names the file."""
+    """Whatever Arrow makes of damaged bytes is a CorruptGeneration that names the file; a disk that refuses is not."""
     try:
         yield
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+            with storage.disk(path, "read"):
+                raise
         raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.") from error
 
 

@@ -121,7 +121,10 @@ class Collections:
                     verify(served.snapshot, {segment})
                     self._put(name, replace(served, unverified=served.unverified - {segment}))
                 except ParecidoError as error:
-                    self._withdraw(name, served.snapshot.generation.number, error)
+                    if _is_published(served):
+                        self._withdraw(name, served.snapshot.generation.number, error)
+                    else:  # its files went with it; what is mapped answers on until the next look
+                        self._put(name, replace(served, unverified=frozenset()))
                 return True
         return False
 
@@ -210,6 +213,11 @@ class Collections:
         log.error("collection %s: generation %d is withdrawn: %s", name, number, error.message, extra=told)
         self._stop_serving(name)
         self._note(name, Problem(number, error.message, time.monotonic()))
+
+
+def _is_published(served: Served) -> bool:
+    """Whether the generation is still there, and was not pruned meanwhile."""
+    return served.snapshot.generation.number in generations.numbers(served.snapshot.folder)
 
 
 def _told(problems: Mapping[int, Problem]) -> str:
