@@ -132,6 +132,11 @@ class SegmentIds:
         rising = (high[1:] > high[:-1]) | ((high[1:] == high[:-1]) & (low[1:] > low[:-1]))
         return bool(rising.all())
 
+    @property
+    def names_each_row_once(self) -> bool:
+        """Whether every row of items.arrow has one entry."""
+        return bool(np.array_equal(np.sort(self._rows), np.arange(len(self))))
+
     def by_row(self) -> tuple[Hashes, Hashes]:
         """The id hash and the content hash of every item, in the order of items.arrow; both (n, 2)."""
         ids, contents = np.empty((2, len(self), 2), dtype=np.uint64)

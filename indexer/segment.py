@@ -29,7 +29,7 @@ import pyarrow as pa
 from indexer import ann, storage
 from indexer.chunking import Span
 from indexer.columns import METADATA, SegmentIds, map_table, numbers
-from indexer.errors import CorruptGeneration
+from indexer.errors import CorruptGeneration, StorageError
 from indexer.items import Item, Value
 from indexer.storage import Sealed
 from indexer.vectors import Vectors
@@ -94,7 +94,8 @@ class Segment:
             self.passage_hashes: pa.ChunkedArray = passages["hash"]
         with _damage_named(folder / VECTORS):
             self.vectors = map_vectors(folder / VECTORS, entry.passages, entry.dimension)
-        self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension)
+        with _damage_named(folder / ANN):
+            self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension)
         self._check_structure(folder)
 
     def _check_structure(self, folder: Path) -> None:
@@ -145,7 +146,10 @@ class Segment:
 def check_sizes(folder: Path, entry: SegmentEntry) -> None:
     """Raise CorruptGeneration unless every file is there with the length that was published."""
     for name, sealed in entry.files.items():
-        size = storage.size(folder / name)
+        try:
+            size = storage.size(folder / name)
+        except StorageError as error:
+            raise CorruptGeneration(error.message) from error
         if size != sealed.bytes:
             found = "is missing" if size is None else f"has {size} bytes"
             raise CorruptGeneration(f"{str(folder / name)!r} {found}; {sealed.bytes} bytes were published.")

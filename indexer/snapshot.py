@@ -15,7 +15,7 @@ import numpy as np
 from indexer import generation as generations
 from indexer import storage
 from indexer.columns import to_hashes
-from indexer.errors import CorruptGeneration
+from indexer.errors import CorruptGeneration, StorageError
 from indexer.generation import Bits, Generation
 from indexer.items import hash_id
 from indexer.segment import PASSAGES, VECTORS, Segment
@@ -149,6 +149,8 @@ def _check(path: Path, sealed: Sealed) -> None:
         found = storage.checksum(path)
     except FileNotFoundError as error:
         raise CorruptGeneration(f"{str(path)!r} is missing.") from error
+    except StorageError as error:
+        raise CorruptGeneration(error.message) from error
     if found != sealed:
         raise CorruptGeneration(
             f"{str(path)!r} is damaged: its checksum is {found.sha256[:12]}…, but {sealed.sha256[:12]}… was published."
