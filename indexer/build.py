@@ -24,7 +24,7 @@ from indexer.config import CacheSettings, CollectionSettings, check_collection_n
 from indexer.embedding import Counter, prepare
 from indexer.errors import BrakeRefused, CollectionLocked, OnHold, StorageError
 from indexer.generation import Counts, Deleted, Generation
-from indexer.intake import REJECTS, Intake, Run, Survivor, begun, take_in
+from indexer.intake import REJECTS, Intake, Run, Survivor, begun, take_in, why_published
 from indexer.merge import copied
 from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.prune import prune
@@ -98,12 +98,12 @@ def _go(run: Run, cache: EmbeddingCache) -> Report:
     if taken.refused:
         raise BrakeRefused(f"Nothing was published: {taken.refused}.")
     old = run.published
-    if old and taken.idle:
+    if old and taken.idle and not run.passed_over:
         return _Result(run, taken, Counter(), old, []).report("nothing changed", published=False)
     counter = Counter()
     written = _write(run, taken, cache, counter)
     generation = _assemble(run, taken, written)
-    reason = taken.rebuild or ("the source changed" if old else "nothing was published before")
+    reason = why_published(run, taken)
     result = _Result(run, taken, counter, generation, written)
     with run.watch.stage("verify"):
         verify(Snapshot(run.folder, generation), {entry.id for entry in written})

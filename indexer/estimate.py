@@ -17,7 +17,7 @@ from indexer import generation as generations
 from indexer import models, storage
 from indexer.config import CacheSettings, CollectionSettings, check_collection_name
 from indexer.errors import CorruptGeneration
-from indexer.intake import Intake, Run, begun, take_in
+from indexer.intake import Intake, Run, begun, take_in, why_published
 from indexer.models.cache import LOOKUP, EmbeddingCache, cache_path, text_key
 from indexer.report import ItemCounts, Merged, Progress, Stopwatch
 from indexer.storage import collection_folder
@@ -86,7 +86,7 @@ def estimate(
             collection=name,
             generation=run.published.number if run.published else None,
             publishes=reason is None,
-            reason=reason or taken.rebuild or ("the source changed" if run.published else "nothing is published yet"),
+            reason=reason or why_published(run, taken),
             model=run.fingerprint.name,
             items=ItemCounts(found.added, found.changed, found.unchanged, found.deleted, run.rejects.count, found.held),
             merged=tuple(Merged(fold.segment, fold.passages, fold.reason) for fold in taken.folds),
@@ -102,7 +102,7 @@ def _why_not(run: Run, taken: Intake) -> str | None:
         return "the collection is on hold after a rollback"
     if taken.refused:
         return taken.refused
-    return "nothing changed" if run.published and taken.idle else None
+    return "nothing changed" if run.published and taken.idle and not run.passed_over else None
 
 
 def _to_embed(run: Run, taken: Intake, cache: EmbeddingCache) -> Iterator[str]:

@@ -62,6 +62,11 @@ class Run:
     rejects: Rejects
 
     @property
+    def passed_over(self) -> bool:
+        """Whether there are newer generations, which cannot be opened."""
+        return self.published is not None and self.published.number != self.number - 1
+
+    @property
     def published(self) -> Generation | None:
         """The manifest of what is current."""
         return self.current.generation if self.current else None
@@ -189,6 +194,15 @@ def take_in(run: Run) -> Intake:
         folds=_folds(run, survivors, found),
         refused=_refused(run, found, published, rows),
     )
+
+
+def why_published(run: Run, taken: Intake) -> str:
+    """Why there is a new generation."""
+    if taken.rebuild:
+        return taken.rebuild
+    if run.published is None:
+        return "nothing was published before"
+    return f"generation {run.number - 1} is damaged" if taken.idle else "the source changed"
 
 
 def _read(run: Run, spool: Spool) -> tuple[Schema, int]:

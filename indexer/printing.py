@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from indexer.report import duration
+
 if TYPE_CHECKING:
     from indexer.answers import (
         CollectionAnswer,
@@ -87,7 +89,8 @@ def status(store: Path, collections: Sequence[StatusAnswer]) -> str:
 
 def _status_lines(one: StatusAnswer) -> Iterator[str]:
     current, run = one["current"], one["last_run"]
-    yield f"{one['name']}: {_described(current) if current else 'nothing that can be served'}"
+    age = f", {duration(current['age_seconds'])} ago" if current else ""
+    yield f"{one['name']}: {_described(current) if current else 'nothing that can be served'}{age}"
     for number, problem in one["problems"].items():
         yield f"  generation {number} is damaged: {problem}"
     if current and current["hold"]:
@@ -106,7 +109,8 @@ def _outcome(report: Mapping[str, Any]) -> str:
     rejected = f", {items['rejected']:,} rejected" if items["rejected"] else ""
     return (
         f"{report['reason']}, {items['added']:,} added, {items['changed']:,} changed, {items['deleted']:,} deleted"
-        f"{rejected}; {passages['embedded']:,} passages embedded, {report['seconds']['total']:.1f} s"
+        f"{rejected}; {passages['embedded']:,} passages of {passages['tokens']:,} tokens embedded, "
+        f"{report['seconds']['total']:.1f} s"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from indexer.report import Progress
+from indexer.report import Progress, duration
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -70,7 +70,7 @@ class Lines:
     def _say(self, rate: float) -> None:
         of = f" of {self._total:,}" if self._total is not None else ""
         left = (self._total - self._done) / rate if self._total and rate else None
-        until = f", {_duration(left)} left" if left is not None else ""
+        until = f", {duration(left)} left" if left is not None else ""
         told = {
             "event": "progress",
             "collection": self._label,
@@ -88,9 +88,3 @@ class Lines:
 def progress(label: str, *, bar: bool = True) -> Progress:
     """What suits the standard error: a bar on a terminal, lines elsewhere or where a bar is not wanted."""
     return Bar(label) if bar and sys.stderr.isatty() else Lines(label)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
