@@ -82,12 +82,14 @@ def open_index(path: Path, count: int, dimension: int) -> AnnIndex:
     head = _head(count, dimension)
     with path.open("rb") as file:
         if file.read(len(head)) != head:
-            raise CorruptGeneration(f"{str(path)!r} is not an index of {count} vectors of {dimension} dimensions.")
+            raise CorruptGeneration(
+                f"{str(path)!r} is not an index of {count} vectors of {dimension} dimensions.", path=path
+            )
     try:
         return AnnIndex(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise CorruptGeneration(f"{str(path)!r} is not an index that FAISS can read ({reason}).") from error
+        raise CorruptGeneration(f"{str(path)!r} is not an index that FAISS can read ({reason}).", path=path) from error
 
 
 def _empty(dimension: int) -> faiss.IndexScalarQuantizer:

@@ -81,7 +81,7 @@ class Generation:
     """By segment id."""
     counts: Counts
     origin: int | None = None
-    """The generation whose content this one has again, after a rollback; None where a run made it from the source."""
+    """The generation whose content this one has again, after a rollback or repair; None where a run made it."""
     hold: bool = False
     """Whether runs are refused until somebody lifts the hold."""
     report: Mapping[str, Any] | None = None

@@ -78,15 +78,14 @@ def read(folder: CollectionFolder) -> LastRun | None:
     try:
         note = orjson.loads(storage.read_file(path))
         run: LastRun = note["run"]
-        whole = note["sha256"] == hashlib.sha256(orjson.dumps(run)).hexdigest()
+        if note["sha256"] == hashlib.sha256(orjson.dumps(run)).hexdigest():
+            return run
+        reason = f"{str(path)!r} is damaged."
     except FileNotFoundError:
         return None
     except StorageError as error:
-        return _unknown(folder, error.message)
+        reason = error.message
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        whole = False
-    return run if whole else _unknown(folder, f"{str(path)!r} is damaged.")
-
-
-def _unknown(folder: CollectionFolder, why: str) -> None:
-    log.warning("how the last run over %s ended is not known: %s", folder.name, why)
+        reason = f"{str(path)!r} is damaged."
+    log.warning("how the last run over %s ended is not known: %s", folder.name, reason)
+    return None

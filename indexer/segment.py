@@ -107,6 +107,12 @@ class Segment:
                 f"The files of segment {str(folder)!r} do not agree: they hold {counted}, published were {expected} "
                 "(ids, items, passages, index rows, dimension)."
             )
+        for name, last in ((IDS, self.ids.last_row), (PASSAGES, int(self.item_rows.max(initial=0)))):
+            if last >= e.items > 0:
+                path = folder / name
+                raise CorruptGeneration(
+                    f"{str(path)!r} is damaged: it names items that the segment does not have.", path=path
+                )
 
     @property
     def one_passage_an_item(self) -> bool:
@@ -127,20 +133,21 @@ class Segment:
 
     def id(self, row: int) -> str:
         """The id of an item."""
-        value: str = self.items["id"][row].as_py()
+        with _damage_named(self.folder / ITEMS):
+            value: str = self.items["id"][row].as_py()
         return value
 
     def text(self, row: int) -> str | None:
         """The text of an item; None where texts are not stored."""
-        value: str | None = self.items["text"][row].as_py() if "text" in self.items.column_names else None
+        with _damage_named(self.folder / ITEMS):
+            value: str | None = self.items["text"][row].as_py() if "text" in self.items.column_names else None
         return value
 
     def metadata(self, row: int) -> dict[str, Value]:
         """The metadata of an item, without the fields that it lacks."""
-        named = (
-            (n.removeprefix(METADATA), self.items[n][row].as_py()) for n in self.items.column_names[2:] if n != "text"
-        )
-        return {name: value for name, value in named if value is not None}
+        with _damage_named(self.folder / ITEMS):
+            named = {n: self.items[n][row].as_py() for n in self.items.column_names[2:] if n != "text"}
+        return {name.removeprefix(METADATA): value for name, value in named.items() if value is not None}
 
 
 def check_sizes(folder: Path, entry: SegmentEntry) -> None:
@@ -157,11 +164,11 @@ def check_sizes(folder: Path, entry: SegmentEntry) -> None:
 
 @contextlib.contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-    """Whatever Arrow makes of damaged bytes is a CorruptGeneration that names the file."""
+    """Whatever Arrow and Python make of damaged bytes is a CorruptGeneration that names the file."""
     try:
         yield
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.") from error
+    except (pa.ArrowException, OSError, LookupError, OverflowError, ValueError) as error:
+        raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.", path=path) from error
 
 
 def map_vectors(path: Path, rows: int, dimension: int) -> Vectors:

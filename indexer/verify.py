@@ -1,8 +1,8 @@
 """Is every byte of every kept generation what was published, and does it make sense?
 
 Checksums tell whether a file is what was written; `structure` tells whether what was written can be right. Whatever is
-wrong is named, whatever cannot be read counts as wrong, and nothing is changed. A segment that several generations share
-is read once. Nothing is locked: what is pruned meanwhile is not missed.
+wrong is named, what cannot be read is wrong, and nothing is changed. A segment that several generations share is read
+once. Nothing is locked: what is pruned meanwhile is not missed.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def damages_of(folder: CollectionFolder, shared: Shared) -> list[Damage]:
             segment = Segment(path, shared.entry)
             reasons = {path / name: reason for name, reason in faults(segment)}
         except CorruptGeneration as error:
-            reasons = {path: error.message}
+            reasons = {error.path or path: error.message}
     return [Damage(file, reason, shared.generations) for file, reason in reasons.items()]
 
 
@@ -141,7 +141,9 @@ def _inconsistencies(folder: CollectionFolder, manifest: Generation) -> Iterator
         )
         yield Damage(path, reason, (manifest.number,))
     if stray := deleted.keys() - {entry.id for entry in entries}:
-        yield Damage(path, f"it has deleted items of segment {min(stray)!r}, which it does not have", (manifest.number,))
+        yield Damage(
+            path, f"it has deleted items of segment {min(stray)!r}, which it does not have", (manifest.number,)
+        )
     if other := [entry.id for entry in entries if entry.dimension != manifest.fingerprint.dimension]:
         yield Damage(path, f"segment {other[0]!r} has not the dimension of its model", (manifest.number,))
 
