@@ -8,6 +8,7 @@
     │   │   ├── DimensionMismatch
     │   │   ├── ModelMismatch
     │   │   └── InputTooLong
+    │   ├── Unauthorized            a request without a key that the service knows
     │   ├── CollectionNotFound
     │   ├── ItemNotFound
     │   ├── GenerationNotFound
@@ -88,6 +89,13 @@ class InputTooLong(InvalidRequest):
     """A text, a list of queries or a body is over its stated maximum."""
 
     code = "input_too_long"
+
+
+class Unauthorized(CallerError):
+    """A request to a service with API keys came without one of them."""
+
+    code = "unauthorized"
+    type = "authentication_error"
 
 
 class CollectionNotFound(CallerError):

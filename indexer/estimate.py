@@ -67,12 +67,13 @@ def estimate(
     progress: Progress,
     rebuild: bool = False,
     cache: CacheSettings = CacheSettings(),  # noqa: B008 – frozen
+    wait: float = 0.0,
 ) -> Estimate:
     """What `build` would do with the same arguments; raises what it does before it embeds."""
     watch = Stopwatch()
     folder = collection_folder(store, check_collection_name(name))
     with (
-        storage.lock(folder),
+        storage.lock(folder, wait),
         EmbeddingCache(cache_path(store, cache)) as vectors,
         begun(folder, settings, progress, rebuild, watch) as run,
     ):

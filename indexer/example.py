@@ -6,6 +6,8 @@ STORE = '# store = "parecido-data"'
 EXAMPLE = """\
 # parecido.toml: what `parecido index` indexes. Every setting but `source` has the default that its comment shows.
 
+# Who may ask the service is not said here but in the environment, as PARECIDO_API_KEYS: see `parecido serve --help`.
+
 # Where collections are kept; relative to this file.
 # store = "parecido-data"
 

@@ -14,6 +14,7 @@ Beside it, `generations/000007/<segment>.deleted` holds, for each segment that h
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -109,6 +110,14 @@ def current(folder: CollectionFolder) -> Generation:
     if not published:
         raise nothing_published(folder)
     return read(folder, published[-1])
+
+
+def newest_readable(folder: CollectionFolder) -> Generation | None:
+    """The newest generation whose manifest can be read, whatever its segments are like; None where there is none."""
+    for number in reversed(numbers(folder)):
+        with contextlib.suppress(CorruptGeneration):
+            return read(folder, number)
+    return None
 
 
 def nothing_published(folder: CollectionFolder) -> CollectionNotFound:

@@ -1,6 +1,7 @@
 """How did the last run over a collection end?
 
 `last-run.json` in the collection's folder, replaced at the end of every run that held the lock, whether it published,
+<<<<<<< HEAD
 was refused or failed, is JSON:
 
     {"sha256": hexadecimal, of the compact JSON text of the value of "run" as it stands in the file,
@@ -8,6 +9,11 @@ was refused or failed, is JSON:
             `type`, `param`, `code`; null where there is none)}
 
 A run that was killed leaves that of the one before.
+=======
+was refused, failed or was asked to end: `started_at`, `ended_at`, `report` (see `report.Report`; null where there is
+none) and `error` (`message`, `type`, `param`, `code`; null where there is none). A run that was killed leaves that of
+the one before.
+>>>>>>> main
 """
 
 from __future__ import annotations
@@ -55,6 +61,10 @@ def recorded(folder: CollectionFolder) -> Iterator[Outcome]:
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         _write(folder, started, None, ParecidoError(message).to_json())
+        raise
+    except BaseException:  # a signal; where there is a report, the run was only tidying up
+        stopped = ParecidoError("The run was asked to end before it was done: run it again.")
+        _write(folder, started, outcome.report, None if outcome.report else stopped.to_json())
         raise
     _write(folder, started, outcome.report, None)
 

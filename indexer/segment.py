@@ -18,6 +18,7 @@ Lengths and checksums stand in the manifest of every generation that uses the se
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,11 +165,22 @@ def check_sizes(folder: Path, entry: SegmentEntry) -> None:
 
 @contextlib.contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
+<<<<<<< HEAD
     """Whatever Arrow and Python make of damaged bytes is a CorruptGeneration that names the file."""
     try:
         yield
     except (pa.ArrowException, OSError, LookupError, OverflowError, ValueError) as error:
         raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.", path=path) from error
+=======
+    """Whatever Arrow makes of damaged bytes is a CorruptGeneration that names the file; a disk that refuses is not."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+            with storage.disk(path, "read"):
+                raise
+        raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.") from error
+>>>>>>> main
 
 
 def map_vectors(path: Path, rows: int, dimension: int) -> Vectors:

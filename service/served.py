@@ -27,6 +27,8 @@ SECONDS_BETWEEN_TRIES = 15.0
 """How long a generation that could not be opened is left alone, while its files stay as they are."""
 SECONDS_BETWEEN_TRIES_OF_DAMAGE = 600.0
 """The same where a file is not what was published: to find that again means to read much again."""
+SECONDS_TO_STOP = 1.0
+"""How long a look under way may take once the service shall end."""
 
 LISTING = 0
 """Stands for the number of a generation where they cannot even be listed."""
@@ -73,9 +75,9 @@ class Collections:
         self._thread.start()
 
     def stop(self) -> None:
-        """Notice nothing any more."""
+        """Notice nothing any more; a look that takes long is not waited for, as it only reads."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(SECONDS_TO_STOP)
 
     def get(self, name: str) -> Served:
         """What is served under a name; raises NotReady or CollectionNotFound."""
@@ -125,18 +127,18 @@ class Collections:
         """Compare the checksums of one segment that was opened without; whether there was one."""
         for name, served in self._served.items():
             if served.unverified:
-                segment, folder, number = (
-                    min(served.unverified),
-                    served.snapshot.folder,
-                    served.snapshot.generation.number,
-                )
+                segment, folder = min(served.unverified), served.snapshot.folder
+                number = served.snapshot.generation.number
                 found = stamp(folder, number)
                 try:
                     verify(served.snapshot, {segment})
                     self._put(name, replace(served, unverified=served.unverified - {segment}))
                 except ParecidoError as error:
-                    self._stop_serving(name)
-                    self._note(folder, number, error, found, withdrawn=True)
+                    if number in generations.numbers(folder):
+                        self._note(folder, number, error, found, withdrawn=True)
+                        self._stop_serving(name)
+                    else:  # its files went with it; what is mapped answers on until the next look
+                        self._put(name, replace(served, unverified=frozenset()))
                 return True
         return False
 
@@ -187,10 +189,10 @@ class Collections:
         unverified = {entry.id for entry in generation.segments}
         if served:
             unverified -= {entry.id for entry in served.snapshot.generation.segments} - served.unverified
+        model = self._loaded(generation.fingerprint) or models.load(generation.fingerprint, generation.device)
         if self._looked:
             verify(snapshot, unverified)
             unverified = set()
-        model = self._loaded(generation.fingerprint) or models.load(generation.fingerprint, generation.device)
         model.embed_query(["warm"])
         snapshot.warm()
         told = {"event": "serving", "collection": folder.name, "generation": generation.number}
@@ -215,8 +217,9 @@ class Collections:
         name, known = folder.name, self._of(folder.name)
         if number not in known or known[number].message != error.message:
             what = "withdrawn" if withdrawn else "not served"
+            which = "what is newer" if number == LISTING else f"generation {number}"
             told = {"event": what.replace(" ", "_"), "collection": name, "generation": number, "code": error.code}
-            log.error("collection %s: generation %d is %s: %s", name, number, what, error.message, extra=told)
+            log.error("collection %s: %s is %s: %s", name, which, what, error.message, extra=told)
         damaged = isinstance(error, CorruptGeneration)
         pause = SECONDS_BETWEEN_TRIES_OF_DAMAGE if damaged else SECONDS_BETWEEN_TRIES
         problem = Problem(number, error.message, time.monotonic() + pause, found)

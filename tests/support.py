@@ -32,12 +32,13 @@ from indexer.models import Fingerprint, Model
 from indexer.queries import Query, search
 from indexer.report import Report
 from indexer.segment import Prepared
-from indexer.snapshot import Snapshot, open_newest
+from indexer.snapshot import Snapshot, open_newest, verify
 from indexer.storage import CollectionFolder, collection_folder
 from indexer.vectors import Vectors, normalise
 from indexer.writing import SegmentShape, SegmentWriter
 
 NAME = "things"
+QUERY = "which one?"
 
 
 class Silent:
@@ -278,3 +279,21 @@ class StandIn:
         """One row a text."""
         seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
         return normalise([np.random.default_rng(seed).standard_normal(16) for seed in seeds])
+
+
+def expected(rows: list[dict[str, Any]]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """What is stored of rows with `id`, `text` and `n`."""
+    return {row["id"]: (row["text"], {"n": row["n"]}) for row in rows if row["text"]}
+
+
+def assert_whole(store: Path, rows: list[dict[str, Any]], stand_in: StandIn) -> None:
+    """The current generation has every byte, holds exactly these rows, and answers as they do."""
+    snapshot = open_newest(collection_folder(store, NAME))
+    verify(snapshot)
+    items = expected(rows)
+    assert contents(store) == items
+    texts = {id: text for id, (text, _) in items.items()}
+    figures = stand_in.embed_documents([*texts.values(), QUERY]).astype(np.float64)
+    scored = zip(texts, np.round(figures[:-1] @ figures[-1], 6), strict=True)
+    hits = search(snapshot, lambda: stand_in, Query(text=QUERY, limit=100))["hits"]
+    assert [(h["id"], h["similarity"]) for h in hits] == sorted(scored, key=lambda s: (-s[1], s[0]))

@@ -1,4 +1,4 @@
-"""What happens when the disk says no, or another run holds the collection?
+"""What happens when the disk says no?
 
 The current generation stays whole, and the error says what to do next.
 """
@@ -9,8 +9,6 @@ import errno
 import os
 import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,10 @@ import pytest
 from support import NAME, Place, Runs, StandIn, assert_tidy, contents, published_files, write_rows
 
 from indexer import items, storage
-from indexer.errors import CollectionLocked, StorageError
+from indexer.errors import StorageError
 from indexer.snapshot import verify
 from indexer.spool import Spool
-from indexer.storage import OutputFile, Sealed, collection_folder, lock
+from indexer.storage import OutputFile, Sealed, collection_folder
 
 OLD = [{"id": f"{i}", "text": f"This is text {i}.", "n": i} for i in range(4)]
 NEW = [*OLD[1:], {"id": "long", "text": "word " * 4000, "n": 4}, {"id": "blank", "text": ""}]
@@ -197,38 +195,3 @@ def test_a_store_that_is_not_a_folder_is_refused_with_the_next_step(place: Place
     place.store = tmp_path / "file"
     with pytest.raises(StorageError, match="choose another --store"):
         place.run()
-
-
-HOLD = """
-import sys
-from pathlib import Path
-from indexer.storage import collection_folder, lock
-with lock(collection_folder(Path(sys.argv[1]), "things")):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_a_second_run_is_told_who_holds_the_collection_and_a_dead_holder_holds_nothing(place: Place) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(place.store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(CollectionLocked, match=f"is being indexed by process {holder.pid} on "):
-            place.run()
-        assert place.numbers == [1]
-        with lock(collection_folder(place.store, "another")):
-            pass
-        holder.kill()
-        holder.wait()
-        assert place.run().published
-
-
-def test_a_lock_is_free_again_when_the_run_has_ended_or_failed(place: Place) -> None:
-    folder = collection_folder(place.store, NAME)
-    with pytest.raises(RuntimeError), lock(folder):
-        raise RuntimeError
-    with lock(folder), pytest.raises(CollectionLocked), lock(folder):
-        pass
-    assert place.run().published

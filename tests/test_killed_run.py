@@ -9,16 +9,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from support import NAME, Place, Runs, StandIn, assert_tidy, contents, write_rows
+from support import NAME, Place, Runs, StandIn, assert_tidy, assert_whole, write_rows
 
 from indexer.errors import CollectionNotFound
-from indexer.queries import Query, search
-from indexer.snapshot import open_newest, verify
-from indexer.storage import collection_folder
 
 OLD = [{"id": f"old {i}", "text": f"This is text {i}.", "n": i} for i in range(5)]
 NEW = [
@@ -28,29 +23,11 @@ NEW = [
     {"id": "new 1", "text": "A text that was not there before.", "n": 7},
     {"id": "blank", "text": ""},
 ]
-QUERY = "which one?"
 
 
 @pytest.fixture
 def place(tmp_path: Path, stand_in: StandIn) -> Place:
     return Place(tmp_path)
-
-
-def expected(rows: list[dict[str, Any]]) -> dict[str, tuple[str, dict[str, Any]]]:
-    return {row["id"]: (row["text"], {"n": row["n"]}) for row in rows if row["text"]}
-
-
-def assert_whole(store: Path, rows: list[dict[str, Any]], stand_in: StandIn) -> None:
-    """The current generation has every byte, holds exactly these rows, and answers as they do."""
-    snapshot = open_newest(collection_folder(store, NAME))
-    verify(snapshot)
-    items = expected(rows)
-    assert contents(store) == items
-    texts = {id: text for id, (text, _) in items.items()}
-    figures = stand_in.embed_documents([*texts.values(), QUERY]).astype(np.float64)
-    scored = zip(texts, np.round(figures[:-1] @ figures[-1], 6), strict=True)
-    hits = search(snapshot, lambda: stand_in, Query(text=QUERY, limit=100))["hits"]
-    assert [(h["id"], h["similarity"]) for h in hits] == sorted(scored, key=lambda s: (-s[1], s[0]))
 
 
 @pytest.mark.parametrize("rebuild", [False, True], ids=["changes", "rebuild"])

@@ -27,6 +27,7 @@ from indexer.cli.group import (
     worst,
 )
 from indexer.cli.stop import stoppable
+from indexer.cli.waiting import WaitingCommand, wait_option
 from indexer.config import CONFIG_FILE, Format, chosen
 from indexer.errors import ConfigurationError, ParecidoError
 from indexer.logs import LogFormat
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("parecido")
 
 
-@main.command()
+@main.command(cls=WaitingCommand)
 @click.argument("names", nargs=-1, metavar="[COLLECTION]... | SOURCE... --collection NAME")
 @click.option("--collection", help="Index the given files, folders, globs or URLs into this collection.")
 @click.option("--format", type=click.Choice(get_args(Format)), help="What the files are.")
@@ -63,6 +64,7 @@ log = logging.getLogger("parecido")
 @click.option("--dry-run", is_flag=True, help="Say what would be added, changed, deleted and merged; publish nothing.")
 @click.option("--schedule", metavar="CRON", help='Stay, and run by a cron expression in local time: "0 3 * * *".')
 @click.option("--verbose", is_flag=True, help="Tell on the way how far a run is where there is no terminal.")
+@wait_option
 @log_format_option
 @common
 def index(
@@ -73,6 +75,7 @@ def index(
     dry_run: bool,
     schedule: str | None,
     verbose: bool,
+    wait: float,
     log_format: LogFormat,
     store: Path | None,
     config: Path | None,
@@ -84,7 +87,8 @@ def index(
     Without --collection, indexes the collections of parecido.toml: those named, or all of them. With --json, one report
     a line.
 
-    With --schedule, runs by a cron expression until SIGTERM or Ctrl-C, and at once where nothing is published yet.
+    With --schedule, runs by a cron expression until SIGTERM or Ctrl-C, and at once where nothing is published yet; each
+    run reads parecido.toml anew. So stopped, a schedule exits with 0, a single run with 143 or 130.
 
     A run with nothing wrong prints one line a collection. With --log-format json that line, and every other, is a JSON
     object on the standard error.
@@ -113,7 +117,7 @@ def index(
             how_far = progress(name, bar=log_format == "human")
             act: Act = estimate if dry_run else build
             try:
-                done = act(settings.store, name, one, how_far, rebuild, settings.cache)
+                done = act(settings.store, name, one, how_far, rebuild, settings.cache, wait)
             except ParecidoError as error:
                 if as_json:
                     emit({"collection": name, "error": error.to_json()})

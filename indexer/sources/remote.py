@@ -8,8 +8,9 @@ place of a file, and a file that is replaced while it is read: none of them may 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -60,10 +61,10 @@ class RemoteFile:
 
 
 def find_remote(url: str) -> tuple[RemoteFile, ...]:
-    """The files that a URL names, sorted by name where it is a glob.
+    """The files that a URL names, sorted by name where it is a glob, which passes over hidden ones as one here does.
 
-    Raises SourceError for a glob without a match, or whose folder cannot be listed, and ConfigurationError where a
-    package for the URL's scheme is not installed.
+    Raises SourceError for a glob without a match, or one of whose folders cannot be listed, and ConfigurationError
+    where a package for the URL's scheme is not installed.
     """
     fs, path = _file_system(url)
     if scheme_of(url) in HTTP:
@@ -73,20 +74,43 @@ def find_remote(url: str) -> tuple[RemoteFile, ...]:
                 param="source",
             )
         return (RemoteFile(url),)
-    if not any(character in path for character in "*?["):
+    parts = path.split("/")
+    fixed = next((number for number, part in enumerate(parts) if any(c in part for c in "*?[")), None)
+    if fixed is None:
         return (RemoteFile(url),)
     try:
-        matches = fs.glob(path, detail=True)
+        files = sorted(set(_glob(fs, "/".join(parts[:fixed]), parts[fixed:])))
+    except FileNotFoundError:
+        files = []
     except Exception as error:
         raise SourceError(
             f"{masked(url)!r} cannot be looked for: {_translated(error, url)}. Nothing is published from this source: "
             "correct `source` or the credentials, and run again.",
             param="source",
         ) from error
-    files = sorted(name for name, info in matches.items() if info["type"] == "file")
     if not files:
         raise SourceError(f"No file matches {masked(url)!r}: correct `source`.", param="source")
     return tuple(RemoteFile(fs.unstrip_protocol(name)) for name in files)
+
+
+def _glob(fs: Any, folder: str, parts: list[str]) -> Iterator[str]:
+    """Files that match; fsspec's own glob passes over a folder that it may not list."""
+    head, rest = parts[0], parts[1:]
+    if head == "**":
+        yield from _glob(fs, folder, rest or ["*"])
+    for entry in fs.ls(folder, detail=True):
+        path, is_folder = entry["name"].rstrip("/"), entry["type"] == "directory"
+        name = path.rpartition("/")[2]
+        if path == folder.rstrip("/"):
+            continue
+        if head == "**":
+            if is_folder and not name.startswith("."):
+                yield from _glob(fs, path, parts)
+        elif fnmatchcase(name, head) and (head.startswith(".") or not name.startswith(".")):
+            if rest and is_folder:
+                yield from _glob(fs, path, rest)
+            elif not rest and not is_folder:
+                yield path
 
 
 def _file_system(url: str) -> tuple[Any, str]:
