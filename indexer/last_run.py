@@ -1,19 +1,13 @@
 """How did the last run over a collection end?
 
 `last-run.json` in the collection's folder, replaced at the end of every run that held the lock, whether it published,
-<<<<<<< HEAD
-was refused or failed, is JSON:
+was refused, failed or was asked to end, is JSON:
 
     {"sha256": hexadecimal, of the compact JSON text of the value of "run" as it stands in the file,
      "run": `started_at`, `ended_at`, `report` (see `report.Report`; null where there is none) and `error` (`message`,
             `type`, `param`, `code`; null where there is none)}
 
 A run that was killed leaves that of the one before.
-=======
-was refused, failed or was asked to end: `started_at`, `ended_at`, `report` (see `report.Report`; null where there is
-none) and `error` (`message`, `type`, `param`, `code`; null where there is none). A run that was killed leaves that of
-the one before.
->>>>>>> main
 """
 
 from __future__ import annotations

@@ -165,22 +165,14 @@ def check_sizes(folder: Path, entry: SegmentEntry) -> None:
 
 @contextlib.contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-<<<<<<< HEAD
-    """Whatever Arrow and Python make of damaged bytes is a CorruptGeneration that names the file."""
+    """Whatever Arrow and Python make of damaged bytes names the file; a disk that refuses is not damage."""
     try:
         yield
     except (pa.ArrowException, OSError, LookupError, OverflowError, ValueError) as error:
-        raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.", path=path) from error
-=======
-    """Whatever Arrow makes of damaged bytes is a CorruptGeneration that names the file; a disk that refuses is not."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
             with storage.disk(path, "read"):
                 raise
-        raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.") from error
->>>>>>> main
+        raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.", path=path) from error
 
 
 def map_vectors(path: Path, rows: int, dimension: int) -> Vectors:

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from documents import paragraph, pdf, word, write
 from postgres import PASSWORD, QUOTED, Postgres
 from service_support import Run
 from web import Web
+
+from documents import paragraph, pdf, word, write
 
 pytest_plugins = ["service_fixtures"]
 
