@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import fields, paragraph, pdf, read, reason, run, settings, table, text, word, write
+from document_files import fields, paragraph, pdf, read, reason, run, settings, table, text, word, write
 from support import NAME, Silent, StandIn, contents
 
 from indexer.build import build

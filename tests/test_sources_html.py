@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from documents import fields, reason, text
+from document_files import fields, reason, text
 
 PAGE = """<!DOCTYPE html>
 <html><head><title> Cakes
