@@ -71,7 +71,6 @@ def test_whatever_step_the_disk_refuses_the_old_generation_answers_and_the_next_
         disk.refuse(0)
         assert run(place) is None
         steps = disk.steps
-    print(code, len(steps), {n: steps.count(n) for n in set(steps)})
     restored(place)
     descriptors, ends = len(os.listdir("/proc/self/fd")), set[Any]()
     for at in range(1, len(steps) + 1):
