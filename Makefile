@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test check format openapi bench
+.PHONY: help install demo serve test soak check format openapi bench
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ serve: $(INSTALLED) ## answer searches over HTTP (ARGS="--port 8000")
 
 test: $(INSTALLED) ## run the tests, offline (ARGS="-k filters -x")
 	@HF_HUB_OFFLINE=1 $(BIN)/pytest $(ARGS)
+
+soak: $(INSTALLED) ## kill 200 runs at random moments and see that nothing is lost (ARGS="--kills 50 --seed 7")
+	@HF_HUB_OFFLINE=1 $(BIN)/python tests/soak.py $(ARGS)
 
 check: $(INSTALLED) ## lint, format, types and the walls between the parts; changes nothing
 	$(BIN)/ruff check

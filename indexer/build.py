@@ -41,7 +41,7 @@ from indexer.report import (
 )
 from indexer.segment import Prepared, SegmentEntry
 from indexer.snapshot import LiveSegment, Snapshot, verify
-from indexer.storage import OutputFile, collection_folder
+from indexer.storage import CollectionFolder, OutputFile, collection_folder
 from indexer.writing import Rows, SegmentShape, write_segments
 
 VANISHING = "vanishing.jsonl"
@@ -70,33 +70,33 @@ def build(
     """
     watch = Stopwatch()
     folder = collection_folder(store, check_collection_name(name))
-    with (
-        storage.lock(folder, wait),
-        last_run.recorded(folder) as outcome,
-        EmbeddingCache(cache_path(store, cache)) as vectors,
-        begun(folder, settings, progress, rebuild, watch) as run,
-    ):
-        if run.published and run.published.hold:
-            raise held(run.published)
-        outcome.report = report = _go(run, vectors)
-        _tidy(run, vectors, cache)
-        return report
+    with storage.lock(folder, wait), last_run.recorded(folder) as outcome:
+        _check_hold(folder)
+        with (
+            EmbeddingCache(cache_path(store, cache)) as vectors,
+            begun(folder, settings, progress, rebuild, watch) as run,
+        ):
+            outcome.report = report = _go(run, vectors)
+            _tidy(run, vectors, cache)
+            return report
 
 
-def held(generation: Generation) -> OnHold:
-    """The error of a run over a collection that a rollback holds."""
-    return OnHold(
-        f"Collection {generation.collection!r} is on hold: generation {generation.number} was rolled back to the "
-        f"content of generation {generation.origin}. `parecido resume {generation.collection}` lets runs go on.",
-        param="collection",
-    )
+def _check_hold(folder: CollectionFolder) -> None:
+    """Raise OnHold where a rollback holds the collection; a hold counts even where its generation is damaged."""
+    newest = generations.newest_readable(folder)
+    if newest and newest.hold:
+        raise OnHold(
+            f"Collection {folder.name!r} is on hold: its generation {newest.number} has the content of generation "
+            f"{newest.origin} again, after a rollback. `parecido resume {folder.name}` lets runs go on.",
+            param="collection",
+        )
 
 
 def _go(run: Run, cache: EmbeddingCache) -> Report:
     taken = take_in(run)
-    _note_vanishing(run, taken)
+    listed = _note_vanishing(run, taken)
     if taken.refused:
-        raise BrakeRefused(f"Nothing was published: {taken.refused}.")
+        raise BrakeRefused(f"Nothing was published: {taken.refused}.{listed}")
     old = run.published
     if old and taken.idle and not run.passed_over:
         return _Result(run, taken, Counter(), old, []).report("nothing changed", published=False)
@@ -117,17 +117,18 @@ def _go(run: Run, cache: EmbeddingCache) -> Report:
     return result.report(reason, published=True)
 
 
-def _note_vanishing(run: Run, taken: Intake) -> None:
-    """Have the ids of the items that a refused run would have removed in a file of their own."""
+def _note_vanishing(run: Run, taken: Intake) -> str:
+    """Have the ids of the items that a refused run would have removed in a file; returns a sentence on where it is."""
     path = run.folder.path / VANISHING
     if not (taken.refused and taken.found.deleted):
         storage.remove(path)
-        return
+        return ""
     with OutputFile(run.scratch / VANISHING) as file:
         for gone in taken.published.unseen_items(taken.found):
             file.write(orjson.dumps({"id": gone.segment.id(gone.row)}, option=orjson.OPT_APPEND_NEWLINE))
         file.seal()
     storage.replace_file(run.scratch / VANISHING, path)
+    return f" What it would have removed is listed in {str(path)!r}."
 
 
 def _write(run: Run, taken: Intake, cache: EmbeddingCache, counter: Counter) -> list[SegmentEntry]:

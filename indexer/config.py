@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from indexer.access import API_KEYS, Access, read_access
 from indexer.addresses import anchored, expand, masked, masked_within, unset_variable
 from indexer.errors import ConfigurationError
 from indexer.items import FieldType
@@ -108,6 +109,8 @@ class Settings(_Frozen):
     store: Path = DEFAULT_STORE
     cache: CacheSettings = CacheSettings()
     collections: Mapping[str, CollectionSettings] = Field(default_factory=dict)
+    access: Access = Access()
+    """Who may ask the service; from the environment alone."""
 
 
 def load(path: Path | None, environment: Mapping[str, str], store: Path | None = None) -> Settings:
@@ -120,7 +123,7 @@ def load(path: Path | None, environment: Mapping[str, str], store: Path | None =
     settings = Settings() if path is None else _read(path, environment)
     if override := store or environment.get("PARECIDO_STORE"):
         settings = settings.model_copy(update={"store": Path(override)})
-    return settings
+    return settings.model_copy(update={"access": read_access(environment)})
 
 
 def check_collection_name(name: str) -> str:
@@ -217,6 +220,11 @@ def _read(path: Path, environment: Mapping[str, str]) -> Settings:
         raise ConfigurationError(f"There is no {path}: write one with `parecido init`.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+    if misplaced := document.keys() & {"access", "api_keys"}:
+        raise ConfigurationError(
+            f"{path}: {min(misplaced)!r} is no setting of a file, so that no key lies in one: set {API_KEYS} in the "
+            "environment."
+        )
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:

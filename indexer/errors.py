@@ -8,6 +8,7 @@
     │   │   ├── DimensionMismatch
     │   │   ├── ModelMismatch
     │   │   └── InputTooLong
+    │   ├── Unauthorized            a request without a key that the service knows
     │   ├── CollectionNotFound
     │   ├── ItemNotFound
     │   ├── GenerationNotFound
@@ -29,6 +30,7 @@ people read the message. `param` names the request field or setting at fault, wh
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -87,6 +89,13 @@ class InputTooLong(InvalidRequest):
     """A text, a list of queries or a body is over its stated maximum."""
 
     code = "input_too_long"
+
+
+class Unauthorized(CallerError):
+    """A request to a service with API keys came without one of them."""
+
+    code = "unauthorized"
+    type = "authentication_error"
 
 
 class CollectionNotFound(CallerError):
@@ -173,3 +182,8 @@ class CorruptGeneration(DataError):
     """A published file is missing, damaged, or of a format that this version does not read."""
 
     code = "corrupt_generation"
+
+    def __init__(self, message: str, *, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        """The file at fault, where it is known."""

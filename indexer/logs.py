@@ -12,6 +12,7 @@ A line of JSON has `time` (ISO 8601, UTC, to the millisecond), `level`, `event` 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import warnings
@@ -53,8 +54,9 @@ class StandardError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record, and have it out at once."""
         try:
-            sys.stderr.write(self.format(record) + "\n")
-            sys.stderr.flush()
+            with _bars_aside():
+                sys.stderr.write(self.format(record) + "\n")
+                sys.stderr.flush()
         except Exception:  # a log that cannot be written must not end what it tells of
             self.handleError(record)
 
@@ -74,6 +76,12 @@ def configure(format: LogFormat = "human", *, verbose: bool = False, dated: bool
     warnings.filterwarnings("ignore", category=FutureWarning)  # for those who write a library, not for those who run it
     if format == "json":
         sys.excepthook = _unforeseen
+
+
+def _bars_aside() -> contextlib.AbstractContextManager[None]:
+    """Where a progress bar is on the terminal, it makes room for the line and comes back below it."""
+    tqdm = sys.modules.get("tqdm")
+    return tqdm.tqdm.external_write_mode(sys.stderr) if tqdm else contextlib.nullcontext()
 
 
 def _formatter(format: LogFormat, dated: bool) -> logging.Formatter:

@@ -2,9 +2,10 @@
 
 Each run writes what changed as a segment of its own; without folding, a thousand small runs would leave a thousand
 segments. Folding copies rows as they are: texts, metadata, passages and vectors, never those of deleted items. What
-holds after every run: of the segments that are not full, each is more than twice as large as the next smaller one, so
-that their number grows with the logarithm of the collection, and so does what is written for an item over its life
-(the logarithmic method of Bentley and Saxe, 1980).
+holds after every run, as far as the estimate of what it writes was right: of the segments of less than half the full
+size, each that is kept has more than twice the passages of all smaller ones together, so that their number grows with
+the logarithm of the collection, and so does what is written for an item over its life (the logarithmic method of
+Bentley and Saxe, 1980). Where an estimate was wrong, the next run makes it good.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from indexer.snapshot import LiveSegment
 from indexer.writing import Rows, SegmentShape
 
 RATIO = 2
-"""A segment no more than this many times what is written anyway is written with it."""
+"""A segment of no more than this many times the passages that are written anyway is written with them."""
 FLOOR = 1024
 """Passages that are written at hardly any cost: less is taken for as much."""
 HOLLOW = 1 / 3
@@ -53,24 +54,42 @@ class Fold:
 
 
 def plan_merge(segments: Sequence[Size], incoming: int, full: int) -> list[Fold]:
-    """Which segments to fold into what a run writes, and why; smallest first.
+    """Which segments to fold into what a run writes, and why; hollow ones first, then from small to large.
 
     `incoming` is how many passages the run writes anyway, or an estimate of it. Segments of at least half of `full`
     passages are left alone unless they are hollow; those without a live passage are not asked about.
     """
-    hollow = [s for s in segments if s.live < s.passages * (1 - HOLLOW)]
-    folds = [
-        Fold(s.id, s.live, f"{s.passages - s.live:,} of its {s.passages:,} passages are deleted or replaced")
-        for s in hollow
-    ]
-    written = max(incoming + sum(s.live for s in hollow), FLOOR)
-    for s in sorted((s for s in segments if s not in hollow and s.live < full / 2), key=lambda s: s.live):
-        if s.live > RATIO * written:
-            break
-        folds.append(Fold(s.id, s.live, f"its {s.live:,} passages are few beside the {written:,} being written"))
-        written += s.live
+    hollow = sorted((s for s in segments if s.passages - s.live > HOLLOW * s.passages), key=lambda s: s.live)
+    small = sorted((s for s in segments if s not in hollow and s.live < full / 2), key=lambda s: s.live)
+    written = incoming + sum(s.live for s in hollow)
+    joining = small[: _joining(small, max(written, FLOOR))]
+    written += sum(s.live for s in joining)
     # A single small segment with nothing to join would only be copied.
-    return folds if hollow or incoming or len(folds) > 1 else []
+    if not hollow and not incoming and len(joining) == 1:
+        return []
+    return [Fold(s.id, s.live, _hollow(s)) for s in hollow] + [
+        Fold(s.id, s.live, _small(s, written - s.live)) for s in joining
+    ]
+
+
+def _hollow(s: Size) -> str:
+    return f"{s.passages - s.live:,} of its {s.passages:,} passages are deleted or replaced"
+
+
+def _small(s: Size, others: int) -> str:
+    if s.live <= RATIO * others:
+        return f"its {s.live:,} passages are few beside the {others:,} written with them"
+    return f"it has only {s.live:,} passages"
+
+
+def _joining(small: Sequence[Size], written: int) -> int:
+    """How many of the segments, in rising order of size, are few beside what is written and all smaller ones."""
+    joining = 0
+    for count, s in enumerate(small, 1):
+        if s.live <= RATIO * written:
+            joining = count
+        written += s.live
+    return joining
 
 
 def copied(part: LiveSegment, shape: SegmentShape) -> Iterator[Rows]:
@@ -87,8 +106,8 @@ def copied(part: LiveSegment, shape: SegmentShape) -> Iterator[Rows]:
         yield Rows(
             ids=ids[block],
             contents=contents[block],
-            items=_items(items.take(pa.array(block)), shape),
-            counts=np.bincount(segment.item_rows[passages], minlength=block[-1] + 1)[block],
+            items=_items(_taken(items, block), shape),
+            counts=np.bincount(segment.item_rows[passages] - block[0], minlength=len(block))[block - block[0]],
             starts=pa.array(segment.starts[passages]),
             ends=pa.array(segment.ends[passages]),
             hashes=segment.passage_hashes.take(chosen).combine_chunks(),
@@ -109,11 +128,22 @@ def _blocks(rows: npt.NDArray[np.int64], items: pa.Table) -> Iterator[npt.NDArra
         start = end
 
 
+def _taken(table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
+    """Some rows of a table; of what lies before and behind them nothing is looked at, or copied."""
+    first, last = int(rows[0]), int(rows[-1])
+    return table.slice(first, last - first + 1).take(pa.array(rows - first))
+
+
 def _items(table: pa.Table, shape: SegmentShape) -> pa.RecordBatch:
-    """Rows of items.arrow with the columns of a newer schema: missing ones are null, integers may widen to floats."""
+    """Rows of items.arrow with the columns of a newer schema: missing ones are null, integers may widen to floats.
+
+    An integer beyond 2**53 becomes the float next to it, as in a row that is read anew.
+    """
     schema = item_schema(shape.schema, shape.store_text)
     columns = [
-        table[f.name].combine_chunks().cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type)
+        table[f.name].combine_chunks().cast(f.type, safe=False)
+        if f.name in table.column_names
+        else pa.nulls(len(table), f.type)
         for f in schema
     ]
     return pa.record_batch(columns, schema=schema)

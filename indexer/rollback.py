@@ -24,8 +24,9 @@ from indexer.storage import CollectionFolder, collection_folder
 def rollback(store: Path, name: str, number: int | None = None) -> Generation:
     """Publish the content of the generation `number` again, and hold it; by default the one before the current one.
 
-    Raises GenerationNotFound where there is none, CorruptGeneration where it is damaged, CollectionLocked and
-    StorageError; the current generation is then what it was.
+    The one before a generation that has the content of an earlier one is that before the earlier one, so that a second
+    rollback goes further back. Raises GenerationNotFound where there is none, CorruptGeneration where it is damaged,
+    CollectionLocked and StorageError; the current generation is then what it was.
     """
     folder = collection_folder(store, check_collection_name(name))
     with storage.lock(folder):
@@ -39,9 +40,8 @@ def rollback(store: Path, name: str, number: int | None = None) -> Generation:
                 f"Collection {name!r} has no generation {target}: it has {', '.join(map(str, published))}.",
                 param="generation",
             )
-        snapshot = open_generation(folder, target)
-        verify(snapshot)
-        return _publish(folder, snapshot.generation, published[-1] + 1, origin=target, hold=True)
+        content = _whole(folder, target)
+        return _publish(folder, content, published[-1] + 1, origin=target, hold=True)
 
 
 def resume(store: Path, name: str) -> Generation | None:
@@ -56,10 +56,11 @@ def resume(store: Path, name: str) -> Generation | None:
 
 
 def _before_current(folder: CollectionFolder, published: list[int]) -> int:
-    """The newest generation that has another content than the current one."""
-    current = _content(folder, published[-1])
-    for number in reversed(published[:-1]):
-        if (content := _content(folder, number)) is not None and content != current:
+    """The newest generation before the current one, and before what that was rolled back to, of another content."""
+    current = _manifest(folder, published[-1])
+    for number in reversed(_before(folder, published, current)):
+        manifest = _manifest(folder, number)
+        if manifest is None or current is None or _content(manifest) != _content(current):
             return number
     raise GenerationNotFound(
         f"Collection {folder.name!r} keeps no earlier generation to go back to: keep_generations and keep_days say "
@@ -68,13 +69,40 @@ def _before_current(folder: CollectionFolder, published: list[int]) -> int:
     )
 
 
-def _content(folder: CollectionFolder, number: int) -> object:
-    """What tells the content of a generation from that of another; None where its manifest cannot be read."""
+def _before(folder: CollectionFolder, published: list[int], current: Generation | None) -> list[int]:
+    """The kept generations that are older than the current content."""
+    oldest = published[-1]
+    while current and current.origin is not None:
+        oldest = current.origin
+        current = _manifest(folder, oldest) if oldest in published else None
+    return [number for number in published if number < oldest]
+
+
+def _content(manifest: Generation) -> object:
+    """What tells the content of a generation from that of another."""
+    return manifest.segments, manifest.deleted
+
+
+def _manifest(folder: CollectionFolder, number: int) -> Generation | None:
+    """The manifest of a generation; None where it cannot be read."""
     try:
-        manifest = generations.read(folder, number)
+        return generations.read(folder, number)
     except CorruptGeneration:
         return None
-    return manifest.segments, manifest.deleted
+
+
+def _whole(folder: CollectionFolder, number: int) -> Generation:
+    """The generation of that number, every byte of which was compared."""
+    try:
+        snapshot = open_generation(folder, number)
+        verify(snapshot)
+    except CorruptGeneration as error:
+        raise CorruptGeneration(
+            f"Generation {number} of {folder.name!r} is damaged, and nothing was rolled back: {error.message} Mend it "
+            f"with `parecido repair {folder.name}`, or name another generation; `parecido generations {folder.name}` "
+            "lists them."
+        ) from error
+    return snapshot.generation
 
 
 def _publish(

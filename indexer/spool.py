@@ -1,8 +1,9 @@
 """How is a source of any size brought into the order of id hashes in bounded memory?
 
 Rows are spread over 256 files by the first byte of their id hash as they are read; each file is then small enough to
-be sorted in memory, and the files one after the other are the whole source in order. Text and metadata are kept only
-for rows that may have to be written. The files live in the run's own folder and never outlive the run.
+be sorted in memory, and the files one after the other are the whole source in order. A source that is small enough by
+itself is one file. Text and metadata are kept only for rows that may have to be written. The files live in the run's
+own folder and never outlive the run.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Spool:
 
     def partitions(self) -> Iterator[Partition]:
         """All that was taken, in order of id hash; may be asked for more than once, and ends the taking."""
-        self._flush()
+        self._flush(whole=not self._files)
         for file, writer in self._files.values():
             if not file.closed:
                 writer.close()
@@ -120,11 +121,14 @@ class Spool:
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:03d}.arrows"
 
-    def _flush(self) -> None:
+    def _flush(self, whole: bool = False) -> None:
+        """Write what was taken since the last time; as one partition where that is the `whole` source."""
         if not self._rows:
             return
         batch = self._batch()
         number = (batch["high"].to_numpy() >> np.uint64(56)).astype(np.int64)
+        if whole:
+            number[:] = 0
         order = np.argsort(number, kind="stable")
         starts = np.flatnonzero(np.diff(number[order], prepend=-1))
         for start, end in zip(starts, [*starts[1:], len(order)], strict=True):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from pydantic import SecretStr
 
 from indexer.queries import MAX_LIMIT, MAX_PAGE, MAX_TEXT
 from service import errors
 from service.bodies import MAX_BODY
+from service.keys import ApiKeys
 from service.middleware import RequestId
 from service.requests import MAX_QUERIES
-from service.routes import router
+from service.routes import health, router
 from service.served import Collections
 
 DESCRIPTION = f"""\
@@ -26,11 +28,17 @@ that gave it. Every error is `{{"error": {{"message", "type", "param", "code"}}}
 
 At most: {MAX_LIMIT:,} hits an answer, {MAX_PAGE:,} for offset and limit together, {MAX_QUERIES} queries a batch,
 {MAX_TEXT:,} characters a text, {MAX_BODY >> 20} MiB a body.
+
+A service with API keys wants one of them with every request, as `Authorization: Bearer KEY`; only `/healthz`, `/readyz`
+and this page are open to all.
 """
 
 
-def create_app(store: Path) -> FastAPI:
-    """The service over one store; it opens the collections when it starts and not before."""
+def create_app(store: Path, api_keys: Sequence[SecretStr] = ()) -> FastAPI:
+    """The service over one store, for whoever sends one of the keys, or for all where there are none.
+
+    It opens the collections when it starts and not before.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -47,7 +55,10 @@ def create_app(store: Path) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.collections = Collections(store)
+    app.include_router(health)
     app.include_router(router)
     errors.install(app)
-    app.add_middleware(RequestId)
+    if api_keys:
+        app.add_middleware(ApiKeys, keys=api_keys)
+    app.add_middleware(RequestId)  # the outermost, so that a refusal has an id too
     return app

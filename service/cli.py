@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
 import platform
-import socket
 from pathlib import Path
 
 import click
 
 from indexer import logs, printing
+from indexer.access import Access
 from indexer.cli import (
     config_option,
     log_format_option,
@@ -22,12 +20,10 @@ from indexer.cli import (
     store_option,
 )
 from indexer.config import Settings
-from indexer.errors import ConfigurationError
 from indexer.logs import LogFormat
+from service import listening
 
 __all__ = ["main"]
-
-log = logging.getLogger("parecido")
 
 DEMO_COLLECTION = "python"
 QUESTIONS = (
@@ -40,41 +36,67 @@ host_option = click.option("--host", default="127.0.0.1", show_default=True, hel
 port_option = click.option(
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free."
 )
+anyone_option = click.option(
+    "--allow-anyone",
+    is_flag=True,
+    help="Listen beyond loopback without API keys, so that anyone who reaches the service can read every collection; "
+    "also PARECIDO_ALLOW_ANYONE=1.",
+)
 
 
 @main.command()
 @host_option
 @port_option
+@anyone_option
 @log_format_option
 @store_option
 @config_option
-def serve(host: str, port: int, log_format: LogFormat, store: Path | None, config: Path | None) -> None:
-    """Answer queries over HTTP from what is published, and take up new generations as they come."""
+def serve(
+    host: str, port: int, allow_anyone: bool, log_format: LogFormat, store: Path | None, config: Path | None
+) -> None:
+    """Answer queries over HTTP from what is published, and take up new generations as they come.
+
+    With PARECIDO_API_KEYS, one key or several with commas between them, every request has to come with one of them, as
+    `Authorization: Bearer KEY`; only /healthz, /readyz and /docs are open to all. SIGTERM and Ctrl-C end it once the
+    requests under way are answered.
+    """
     logs.configure(log_format, verbose=True, dated=True)
-    _serve(settings_of(config, store).store, host, port)
+    settings = settings_of(config, store)
+    access = _access(settings, allow_anyone)
+    listener = listening.listen(host, port, access)
+    listening.serve(settings.store, listener, listening.url(host, listener), access)
 
 
 @main.command()
 @click.option("--ask", is_flag=True, help="Ask three questions, print the answers, and end.")
 @host_option
 @port_option
+@anyone_option
 @store_option
 @config_option
-def demo(ask: bool, host: str, port: int, store: Path | None, config: Path | None) -> None:
+def demo(ask: bool, host: str, port: int, allow_anyone: bool, store: Path | None, config: Path | None) -> None:
     """Index the documentation of Python's standard library, and serve it.
 
     The second time nothing is embedded again.
     """
     logs.configure(verbose=True, dated=True)
     settings = settings_of(config, store)
-    _index_demo(settings)
     if ask:
+        _index_demo(settings)
         _ask(settings)
         return
-    address = f"http://{host}:{port}"
+    access = _access(settings, allow_anyone)
+    listener = listening.listen(host, port, access)
+    _index_demo(settings)
+    address = listening.url(host, listener)
     click.echo(f"\nServing on {address}, with a page to try everything at {address}/docs. For example:\n")
-    click.echo("\n\n".join(_curl_lines(address)) + "\n")
-    _serve(settings.store, host, port)
+    click.echo("\n\n".join(_curl_lines(address, access)) + "\n")
+    listening.serve(settings.store, listener, address, access)
+
+
+def _access(settings: Settings, allow_anyone: bool) -> Access:
+    """Who may ask, by the environment and the command line."""
+    return settings.access.model_copy(update={"allow_anyone": allow_anyone or settings.access.allow_anyone})
 
 
 def _index_demo(settings: Settings) -> None:
@@ -104,41 +126,13 @@ def _ask(settings: Settings) -> None:
         click.echo(f"\n{question}?\n{printing.hits(answer)}")
 
 
-def _curl_lines(address: str) -> list[str]:
+def _curl_lines(address: str, access: Access) -> list[str]:
     """One query by text, one by item with a filter, one comparison."""
-    route = f"curl -s {address}/v1/collections/{DEMO_COLLECTION}"
+    key = " -H 'authorization: Bearer KEY'" if access.api_keys else ""
+    route = f"curl -s{key} {address}/v1/collections/{DEMO_COLLECTION}"
     kind = "-H 'content-type: application/json'"
     return [
         f"""{route}/search {kind} -d '{{"text": "{QUESTIONS[0]}", "limit": 3}}'""",
         f"""{route}/search {kind} -d '{{"id": "textwrap.dedent", "filter": {{"kind": "function"}}, "limit": 3}}'""",
         f"""{route}/compare {kind} -d '{{"a": {{"id": "str.strip"}}, "b": {{"text": "remove blanks"}}}}'""",
     ]
-
-
-def _serve(store: Path, host: str, port: int) -> None:
-    import uvicorn
-
-    from service.app import create_app
-
-    listener = _listen(host, port)
-    address = f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
-    told = {"event": "listening", "store": str(store), "address": address}
-    log.info("serving store %s on %s, docs on %s/docs", store, address, address, extra=told)
-    config = uvicorn.Config(
-        create_app(store), log_config=None, log_level="warning", access_log=False, server_header=False
-    )
-    with contextlib.suppress(KeyboardInterrupt):  # how a person ends it; uvicorn raises it again when all is closed
-        uvicorn.Server(config).run(sockets=[listener])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        raise ConfigurationError(
-            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Choose another with --host and --port."
-        ) from error
-    return listener

@@ -26,6 +26,7 @@ STATUSES: Mapping[type[ParecidoError], int] = {
     errors.DimensionMismatch: 422,
     errors.ModelMismatch: 409,
     errors.InputTooLong: 413,
+    errors.Unauthorized: 401,
     errors.CollectionNotFound: 404,
     errors.ItemNotFound: 404,
     errors.GenerationNotFound: 409,

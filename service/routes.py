@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Body, Path, Request, Response
+from fastapi import APIRouter, Body, Path, Request, Response, Security
+from fastapi.security import HTTPBearer
 from pydantic import TypeAdapter, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from typing_extensions import TypedDict
@@ -49,7 +50,11 @@ class AnyId(Convertor[str]):
 
 register_url_convertor("id", AnyId())
 
-router = APIRouter(route_class=JsonRoute)
+KEY = HTTPBearer(scheme_name="API key", description="Where the service has API keys: one of them.", auto_error=False)
+"""For /docs, where a person enters a key; whether it is one is asked before any route, see `service.keys`."""
+
+health = APIRouter(tags=["service"])
+router = APIRouter(route_class=JsonRoute, dependencies=[Security(KEY)])
 
 _SEARCH = TypeAdapter(SearchRequest)
 
@@ -58,6 +63,7 @@ Name = Annotated[str, Path(description="The collection's name.", examples=["pyth
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": text}
     for status, text in {
+        401: "The service has API keys, and the request none of them.",
         404: "There is no such collection or item.",
         409: "The request names another model or generation than the current one.",
         413: "A text or the body is over its maximum.",
@@ -104,19 +110,13 @@ def _answer(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
 
 
-@router.get("/healthz", response_model=Health, summary="Is the process alive?", tags=["service"])
+@health.get("/healthz", response_model=Health, summary="Is the process alive?")
 def healthz() -> Response:
     """Whether the process is alive; it always is when it answers."""
     return _answer(Health(status="ok"))
 
 
-@router.get(
-    "/readyz",
-    response_model=Readiness,
-    responses={503: {"model": Readiness}},
-    summary="Can it answer?",
-    tags=["service"],
-)
+@health.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}}, summary="Can it answer?")
 def readyz(request: Request) -> Response:
     """Whether all collections were looked at and at least one is open; one that cannot be opened is named."""
     collections = _collections(request)
@@ -131,7 +131,11 @@ def readyz(request: Request) -> Response:
 
 
 @router.get(
-    "/v1/collections", response_model=CollectionList, summary="Which collections are there?", tags=["collections"]
+    "/v1/collections",
+    response_model=CollectionList,
+    responses={401: _ERRORS[401]},
+    summary="Which collections are there?",
+    tags=["collections"],
 )
 def list_collections(request: Request) -> Response:
     """Every collection that is served."""

@@ -90,16 +90,16 @@ def process(here: Path, *arguments: str, **variables: str) -> subprocess.Complet
 
 
 class Service:
-    """A `parecido serve` process on any free port."""
+    """A `parecido serve` process on any free port, with more arguments and variables where they are given."""
 
-    def __init__(self, store: Path, log: Path, *options: str) -> None:
+    def __init__(self, store: Path, log: Path, *arguments: str, **variables: str) -> None:
         self._log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [PARECIDO, "serve", "--port", "0", "--store", str(store), *options],
+                [PARECIDO, "serve", "--port", "0", "--store", str(store), *arguments],
                 stdout=out,
                 stderr=out,
-                env=environment(),
+                env=environment(**variables),
                 cwd=log.parent,
             )
 
@@ -129,10 +129,13 @@ class Service:
             until(functools.partial(_is_ready, client), "/readyz")
 
     def stop(self, by: signal.Signals = signal.SIGTERM) -> None:
-        """Ask it to end, and see that it ends well: by Ctrl-C with 0, else by the signal itself."""
+        """Ask it to end, and see that it ends well."""
         self.process.send_signal(by)
-        code = self.process.wait(DEADLINE)
-        assert code in (0, -signal.SIGTERM if by is signal.SIGTERM else 0), self.log
+        self.wait_for_end()
+
+    def wait_for_end(self) -> None:
+        """See that it ends well, once it was asked to."""
+        assert self.process.wait(DEADLINE) == 0, self.log
         assert "Aborted" not in self.log
         assert "Traceback" not in self.log, self.log
 

@@ -42,7 +42,7 @@ def test_files_are_indexed_and_searched_without_any_configuration(here: Path) ->
     assert (report["collection"], report["generation"], report["published"]) == ("few", 1, True)
     items = {"added": 2, "changed": 0, "unchanged": 0, "deleted": 0, "rejected": 0}
     assert {key: report["items"][key] for key in items} == items
-    assert report["passages"] == {"total": 2, "embedded": 2, "cached": 0, "tokens": 4, "characters": 19}
+    assert report["passages"] == {"total": 2, "embedded": 2, "cached": 0, "tokens": 5, "characters": 19}
     assert report["seconds"]["total"] > 0
     assert report["peak_rss_bytes"] > 1_000_000
     assert report["rejects_file"] is None

@@ -258,4 +258,4 @@ def subclasses(kind: type[ParecidoError]) -> set[type[ParecidoError]]:
 def test_every_error_of_the_library_has_a_status() -> None:
     tree = subclasses(ParecidoError)
     assert {one for one in tree if one.__module__ == errors.__name__} == set(STATUSES)
-    assert set(STATUSES.values()) <= {400, 404, 409, 413, 422, 500, 502, 503}
+    assert set(STATUSES.values()) <= {400, 401, 404, 409, 413, 422, 500, 502, 503}

@@ -17,10 +17,14 @@ from indexer import progress
 from indexer.progress import Lines
 
 RUN = """
+import logging
+from indexer.logs import configure
 from indexer.progress import progress
 told = progress("things")
 told.begin("embed", 40, "items")
 told.advance(10)
+configure()
+logging.getLogger("parecido").warning("careful")
 told.end()
 """
 
@@ -36,6 +40,7 @@ def test_a_terminal_shows_a_bar_with_the_collection_the_stage_and_the_units() ->
     assert "things: embed:   0%|" in shown
     assert "0/40 [" in shown
     assert "items" in shown
+    assert "\rparecido: careful\r\n" in shown  # on a line of its own
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the virtual environment that every `make` target uses: tools/install.sh FOLDER
+# Makes a virtual environment: tools/install.sh FOLDER [WHAT...], where WHAT is for pip, and by default the project with
+# its `dev` extra, as every `make` target uses it. The Dockerfile asks for less.
 #
 # A Linux machine without an NVIDIA GPU gets the CPU build of torch, which saves gigabytes, from torch's own index where
 # that can be reached. uv knows where the index is. Only the question whether it can be reached has a short limit: the
@@ -7,6 +8,8 @@
 set -eu
 
 venv=$1
+shift
+[ $# -gt 0 ] || set -- -e '.[dev]'
 python=${PYTHON:-python3}
 
 fail() {
@@ -57,4 +60,4 @@ if [ "$(uname -s)" = Linux ] && ! has_gpu && ! has_torch; then
     install_torch_for_cpu || echo "The CPU build of torch cannot be had from torch's own index; pip brings the one it finds."
 fi
 echo "Installing Parecido and what it needs (some minutes the first time) ..."
-pip_install -e '.[dev]'
+pip_install "$@"

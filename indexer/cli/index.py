@@ -87,7 +87,8 @@ def index(
     Without --collection, indexes the collections of parecido.toml: those named, or all of them. With --json, one report
     a line.
 
-    With --schedule, runs by a cron expression until SIGTERM or Ctrl-C, and at once where nothing is published yet.
+    With --schedule, runs by a cron expression until SIGTERM or Ctrl-C, and at once where nothing is published yet; each
+    run reads parecido.toml anew. So stopped, a schedule exits with 0, a single run with 143 or 130.
 
     A run with nothing wrong prints one line a collection. With --log-format json that line, and every other, is a JSON
     object on the standard error.

@@ -137,7 +137,6 @@ class CacheFile:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Make the tables where the file is new; raises StorageError where it is not what this version reads."""
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts for a new file only
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             version = self._create(connection)
@@ -153,6 +152,7 @@ class CacheFile:
             )
 
     def _create(self, connection: sqlite3.Connection) -> int:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has to be said before there is a table
         connection.execute("BEGIN IMMEDIATE")
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])  # another process may have been first
         if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:

@@ -8,19 +8,25 @@ place of a file, and a file that is replaced while it is read: none of them may 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from indexer.addresses import masked, masked_within, scheme_of
+from indexer.addresses import conceal, masked, scheme_of
 from indexer.errors import ConfigurationError, SourceError
 
 BLOCK_BYTES = 2**20
 CONNECT_SECONDS = 30
 SILENT_SECONDS = 120
+LONGEST_CAUSE = 300
 
 HTTP = ("http", "https")
+
+_TALKATIVE = ("fsspec", "gcsfs", "s3fs")
+"""Log tracebacks of what they raise as well."""
 
 _VERSION = ("size", "ETag", "etag", "generation", "mtime", "md5Hash", "LastModified", "last_modified", "created")
 """What the file systems say of a file that changes when it does; each says some of it."""
@@ -60,10 +66,10 @@ class RemoteFile:
 
 
 def find_remote(url: str) -> tuple[RemoteFile, ...]:
-    """The files that a URL names, sorted by name where it is a glob.
+    """The files that a URL names, sorted by name where it is a glob, which passes over hidden ones as one here does.
 
-    Raises SourceError for a glob without a match, or whose folder cannot be listed, and ConfigurationError where a
-    package for the URL's scheme is not installed.
+    Raises SourceError for a glob without a match, or one of whose folders cannot be listed, and ConfigurationError
+    where a package for the URL's scheme is not installed.
     """
     fs, path = _file_system(url)
     if scheme_of(url) in HTTP:
@@ -73,26 +79,51 @@ def find_remote(url: str) -> tuple[RemoteFile, ...]:
                 param="source",
             )
         return (RemoteFile(url),)
-    if not any(character in path for character in "*?["):
+    parts = path.split("/")
+    fixed = next((number for number, part in enumerate(parts) if any(c in part for c in "*?[")), None)
+    if fixed is None:
         return (RemoteFile(url),)
     try:
-        matches = fs.glob(path, detail=True)
+        files = sorted(set(_glob(fs, "/".join(parts[:fixed]), parts[fixed:])))
+    except FileNotFoundError:
+        files = []
     except Exception as error:
         raise SourceError(
             f"{masked(url)!r} cannot be looked for: {_translated(error, url)}. Nothing is published from this source: "
             "correct `source` or the credentials, and run again.",
             param="source",
         ) from error
-    files = sorted(name for name, info in matches.items() if info["type"] == "file")
     if not files:
         raise SourceError(f"No file matches {masked(url)!r}: correct `source`.", param="source")
     return tuple(RemoteFile(fs.unstrip_protocol(name)) for name in files)
+
+
+def _glob(fs: Any, folder: str, parts: list[str]) -> Iterator[str]:
+    """Files that match; fsspec's own glob passes over a folder that it may not list."""
+    head, rest = parts[0], parts[1:]
+    if head == "**":
+        yield from _glob(fs, folder, rest or ["*"])
+    for entry in fs.ls(folder, detail=True):
+        path, is_folder = entry["name"].rstrip("/"), entry["type"] == "directory"
+        name = path.rpartition("/")[2]
+        if path == folder.rstrip("/"):
+            continue
+        if head == "**":
+            if is_folder and not name.startswith("."):
+                yield from _glob(fs, path, parts)
+        elif fnmatchcase(name, head) and (head.startswith(".") or not name.startswith(".")):
+            if rest and is_folder:
+                yield from _glob(fs, path, rest)
+            elif not rest and not is_folder:
+                yield path
 
 
 def _file_system(url: str) -> tuple[Any, str]:
     """The file system of a URL and the path in it; listings are never from before."""
     import fsspec
 
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         options = _http_options(url) if scheme_of(url) in HTTP else {}
         fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
@@ -190,4 +221,4 @@ def _translated(error: Exception, url: str) -> OSError:
         said = "there is no such file"
     else:
         said = " ".join(str(error).split()) or type(error).__name__
-    return OSError(masked_within(said.replace(url, masked(url))))
+    return OSError(conceal(said if len(said) <= LONGEST_CAUSE else said[: LONGEST_CAUSE - 1] + "…", url))

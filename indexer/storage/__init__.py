@@ -22,6 +22,7 @@ from indexer.storage.files import (
     removed_after,
     replace_file,
     size,
+    stamp,
     sync_folder,
     write_file,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "removed_after",
     "replace_file",
     "size",
+    "stamp",
     "sync_folder",
     "write_file",
 ]

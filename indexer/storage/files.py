@@ -167,6 +167,15 @@ def size(path: Path) -> int | None:
             return None
 
 
+def stamp(path: Path) -> tuple[int, ...] | None:
+    """What is different once the file was written to or another took its place; None where it cannot be told."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def sync_folder(path: Path) -> None:
     """Have the folder's entries on disk: without it a new file may be nameless after a power cut."""
     with disk(path, "write to"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -69,6 +70,15 @@ def _decode(data: bytes) -> str:
         raise ValueError(f"the page is not {named.upper()}, as it states or by default: {where}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """A node that is still to be read."""
+
+    node: LexborNode
+    kept: bool
+    """Whether its blanks are kept, as in `pre`."""
+
+
 def _lay_out(root: LexborNode) -> str:
     """The text of an element: blanks collapsed, and as many line breaks as its blocks ask for at the least."""
     done: list[str] = []
@@ -78,14 +88,16 @@ def _lay_out(root: LexborNode) -> str:
             breaks = max(breaks, piece)
             continue
         text, kept = piece
-        if not kept and (breaks or not done or done[-1][-1] in " \n\t"):
+        if not kept and (breaks or not done or done[-1][-1] in " \t\n"):
             text = text.lstrip(" ")
-        if not text or (text == "\t" and (breaks or not done)):
+        if not text or (not done and text.isspace()) or (breaks and text == "\t"):
             continue
-        if done and (breaks or kept):
+        if breaks and done:
+            while not (end := done.pop().rstrip(" \t\n")):
+                pass
+            done += [end, "\n" * breaks]
+        elif kept and done:
             done[-1] = done[-1].rstrip(" ")
-        if done and breaks:
-            done.append("\n" * breaks)
         done.append(text)
         breaks = 0
     return "".join(done).strip(" \n")
@@ -93,45 +105,47 @@ def _lay_out(root: LexborNode) -> str:
 
 def _pieces(root: LexborNode) -> Iterator[int | tuple[str, bool]]:
     """Texts, with whether they stay exactly as they are, and how many line breaks stand between them."""
-    waiting: list[LexborNode | int | tuple[str, bool]] = [root]
+    waiting: list[int | tuple[str, bool] | _Inside] = [_Inside(root, kept=False)]
     while waiting:
-        node = waiting.pop()
-        if not isinstance(node, LexborNode):
-            yield node
-        elif node.is_text_node:
-            text, kept = node.text_content or "", _is_preformatted(node)
+        todo = waiting.pop()
+        if not isinstance(todo, _Inside):
+            yield todo
+            continue
+        node, kept = todo.node, todo.kept
+        if node.is_text_node:
+            text = node.text_content or ""
             yield (text, True) if kept else (_BLANK.sub(" ", text), False)
         elif node.tag == "br":
             yield "\n", True
         elif node.is_element_node:
-            around = _breaks(node)
-            if around:
-                yield around
-                waiting.append(around)
-            elif node.tag in ("td", "th") and _element_after(node):
+            if breaks := _breaks(node):
+                yield breaks
+                waiting.append(breaks)
+            elif node.tag in ("td", "th") and not _is_last(node):
                 waiting.append(("\t", True))
-            waiting.extend(reversed(list(node.iter(include_text=True))))
+            within = kept or node.tag == "pre"
+            waiting.extend(_Inside(child, within) for child in reversed(list(node.iter(include_text=True))))
 
 
 def _breaks(node: LexborNode) -> int:
     """How many line breaks stand before and after an element at the least."""
-    tag = node.tag
-    if tag in _APART:
-        # What a word processor writes into every cell of a table.
-        alone = tag == "p" and node.parent is not None and node.parent.tag in ("td", "th")
-        return 0 if alone and node.parent and len(list(node.parent.iter())) == 1 else 2
-    return 1 if tag in _BLOCKS else 0
+    if node.tag not in _APART:
+        return 1 if node.tag in _BLOCKS else 0
+    parent = node.parent
+    # What word processors write into every cell of a table.
+    in_cell = node.tag == "p" and parent is not None and parent.tag in ("td", "th")
+    return 0 if in_cell and _is_first(node) and _is_last(node) else 2
 
 
-def _element_after(node: LexborNode) -> bool:
+def _is_first(node: LexborNode) -> bool:
+    before = node.prev
+    while before is not None and not before.is_element_node:
+        before = before.prev
+    return before is None
+
+
+def _is_last(node: LexborNode) -> bool:
     after = node.next
     while after is not None and not after.is_element_node:
         after = after.next
-    return after is not None
-
-
-def _is_preformatted(node: LexborNode) -> bool:
-    parent = node.parent
-    while parent is not None and parent.tag not in ("pre", "body"):
-        parent = parent.parent
-    return parent is not None and parent.tag == "pre"
+    return after is None

@@ -6,7 +6,7 @@ of a line is whole again. A page that cannot be read makes the file a damaged on
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pypdfium2 as pdfium
 from pypdfium2 import raw
@@ -19,9 +19,38 @@ HYPHEN = "\x02"
 
 
 def read_pdf(file: BinaryIO) -> Document:
-    """The text and the title of a PDF file; raises ValueError where it is encrypted, damaged, or holds no text."""
+    """The text and the title of a PDF file.
+
+    Raises ValueError where it is encrypted, damaged, or holds no text, and OSError where it cannot be read.
+    """
+    reads = _Reads(file)
     try:
-        pdf = pdfium.PdfDocument(file)
+        return _document(reads)
+    finally:
+        if reads.error is not None:
+            raise reads.error
+
+
+class _Reads:
+    """A file whose errors PDFium, which knows no exceptions, is told as bytes that are not there."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.seek, self.tell, self.read = file.seek, file.tell, file.read
+        self._file = file
+        self.error: OSError | None = None
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer; 0 where that fails."""
+        try:
+            return self._file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+        except OSError as error:
+            self.error = error
+            return 0
+
+
+def _document(reads: _Reads) -> Document:
+    try:
+        pdf = pdfium.PdfDocument(reads)
     except pdfium.PdfiumError as error:
         if getattr(error, "err_code", None) == raw.FPDF_ERR_PASSWORD:
             raise ValueError("the file is encrypted with a password: save it without one") from error

@@ -1,0 +1,36 @@
+# Parecido with its model, for both services of docker-compose.yml. By itself, and listening beyond its own loopback, it
+# wants API keys: docker run -p 8000:8000 -e PARECIDO_API_KEYS -v STORE:/data parecido
+FROM python:3.11-slim AS build
+WORKDIR /build
+
+# Wheels that are preferred to those of an index: a folder that the build is given there, or a page that the argument
+# names. Where torch's own index cannot be reached, its CPU build can come from here.
+ARG PIP_FIND_LINKS=/opt/wheels
+
+# What Parecido needs changes seldom, Parecido itself often: two layers.
+COPY tools/install.sh tools/
+COPY pyproject.toml constraints.txt ./
+RUN mkdir -p /opt/wheels \
+    && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+        > requirements.txt \
+    && tools/install.sh /opt/parecido -r requirements.txt \
+    && /opt/parecido/bin/pip uninstall --quiet --yes uv
+COPY README.md LICENSE ./
+COPY indexer indexer/
+COPY service service/
+RUN /opt/parecido/bin/pip install --quiet --no-deps .
+
+
+FROM python:3.11-slim
+RUN useradd --uid 10001 --user-group --create-home parecido \
+    && install -d -o parecido -g parecido /data
+COPY --from=build /opt/parecido /opt/parecido
+ENV PATH=/opt/parecido/bin:$PATH \
+    PARECIDO_STORE=/data
+# Where parecido.toml is, if there is one.
+WORKDIR /etc/parecido
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5m \
+    CMD ["python", "-c", "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8000/readyz', timeout=4)"]
+CMD ["parecido", "serve", "--host", "0.0.0.0", "--port", "8000"]

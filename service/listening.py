@@ -1,0 +1,82 @@
+"""Where does the service listen, for whom, and how does it end?
+
+Beyond loopback it wants API keys, or to be told that anyone may ask. SIGTERM ends it as Ctrl-C does: no new connection
+is taken, requests under way are answered, and the exit status is 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+
+from indexer.access import ALLOW_ANYONE, API_KEYS, Access
+from indexer.errors import ConfigurationError
+
+log = logging.getLogger("parecido")
+
+SECONDS_TO_ANSWER = 7
+"""How long requests under way may take once it shall end; Docker kills after 10 seconds."""
+
+
+def listen(host: str, port: int, access: Access) -> socket.socket:
+    """A socket bound to an address, which takes connections once `serve` has it; raises ConfigurationError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        _check_reach(host, str(address[0]), access)
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Choose another with --host and --port."
+        ) from error
+    return listener
+
+
+def url(host: str, listener: socket.socket) -> str:
+    """The address of a bound socket, for people."""
+    return f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
+
+
+def serve(store: Path, listener: socket.socket, address: str, access: Access) -> None:
+    """Answer until a signal says to end; then end the process."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
+        import uvicorn
+
+        from service.app import create_app
+
+        told = {"event": "listening", "store": str(store), "address": address, "api_keys": len(access.api_keys)}
+        log.info("serving store %s on %s, docs on %s/docs, for %s", store, address, address, _whom(access), extra=told)
+        config = uvicorn.Config(
+            create_app(store, access.api_keys),
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=SECONDS_TO_ANSWER,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+    logging.shutdown()
+    os._exit(0)  # threads may still verify or search, and they only read; the interpreter's own end would wait for them
+
+
+def _check_reach(host: str, address: str, access: Access) -> None:
+    """Raises ConfigurationError where others than this machine's own users could ask, and nobody said who may."""
+    if access.api_keys or access.allow_anyone or ipaddress.ip_address(address).is_loopback:
+        return
+    raise ConfigurationError(
+        f"On {host} others than this machine's own users may reach the service, and anyone who does could read every "
+        f"collection. Set {API_KEYS} to the keys that it shall ask for, or accept this with --allow-anyone or "
+        f"{ALLOW_ANYONE}=1."
+    )
+
+
+def _whom(access: Access) -> str:
+    count = len(access.api_keys)
+    return f"those who send an API key ({count} known)" if count else "anyone who reaches it: there are no API keys"
