@@ -82,7 +82,7 @@ def test_a_disk_that_is_full_at_any_point_is_said_to_be_and_once_there_is_room_a
     assert len(refused) > 20
     assert_whole(place.store, NEW, stand_in)
     assert_tidy(place.store)
-    assert {"embeddings.sqlite", "items.arrow", "vectors.f32"} <= set(refused)
+    assert {"embeddings.sqlite", "items.arrow"} <= set(refused)
 
 
 def test_a_disk_that_is_read_only_is_said_to_be_and_once_it_is_not_a_run_goes_through(
