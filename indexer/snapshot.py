@@ -154,6 +154,12 @@ def check_vectors(segment: Segment, trusted: set[str]) -> None:
         trusted.add(segment.entry.id)
 
 
+def check_all(snapshot: Snapshot, name: str) -> None:
+    """Compare the files of that name with their checksums; raises CorruptGeneration naming the first that differs."""
+    for part in snapshot.segments:
+        _check(part.segment.folder / name, part.segment.entry.files[name])
+
+
 def _check(path: Path, sealed: Sealed) -> None:
     try:
         found = storage.checksum(path)

@@ -8,28 +8,26 @@ live and are folded all the time.
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dying import dying
+from edits import Edits
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
-from killed_child import CALLS
 from oracle import Items, Oracle, assert_answers, held
-from support import NAME, Place
+from support import NAME, Place, flip
 
 from indexer import embedding, merge, models, spool, storage, writing
 from indexer import generation as generations
@@ -39,7 +37,7 @@ from indexer.prune import prune
 from indexer.repair import DERIVED, repair
 from indexer.rollback import resume, rollback
 from indexer.snapshot import Snapshot, open_generation, open_newest
-from indexer.storage import OutputFile, collection_folder
+from indexer.storage import collection_folder
 from indexer.verify import verify
 
 KEEP = 3
@@ -54,19 +52,7 @@ SMALL: list[tuple[Any, str, int]] = [
 """So that a dozen items do what a million would."""
 ORACLE = Oracle()
 
-ids = st.sampled_from([f"item {i}" for i in range(14)])
-texts = st.lists(st.sampled_from(["cat", "rain", "piano", "judge"]), min_size=1, max_size=3).map(
-    " ".join
-) | st.sampled_from([" ".join(["the river and the mountain."] * times) for times in (3, 30)])
-metadata = st.fixed_dictionaries(
-    {}, optional={"n": st.integers(0, 5) | st.just(2.5), "tag": st.sampled_from(["x", "y"])}
-)
-picks = st.lists(st.integers(0, 13), min_size=1, max_size=4)
 passages = st.sampled_from([PassageSettings(), PassageSettings(tokens=8, overlap=2)])
-
-
-class Died(BaseException):
-    """The process is no more; no code of the product catches this."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +61,12 @@ class State:
 
     items: Items
     passages: PassageSettings
+    origin: int | None = None
+    """The generation that was rolled back to."""
     hold: bool = False
 
 
-class Collection(RuleBasedStateMachine):
+class Collection(Edits):
     """A source, a store, and what each generation must hold."""
 
     def __init__(self) -> None:
@@ -92,7 +80,6 @@ class Collection(RuleBasedStateMachine):
         ORACLE.model.asked.clear()
         self.place = Place(Path(self._folder.name))
         self.collection = collection_folder(self.place.store, NAME)
-        self.rows: dict[str, tuple[str, dict[str, Any]]] = {}
         self.passages = PassageSettings()
         self.states: dict[int, State] = {}
         self.readers: list[tuple[Snapshot, State]] = []
@@ -114,42 +101,6 @@ class Collection(RuleBasedStateMachine):
     def held(self) -> bool:
         """Whether runs are refused."""
         return bool(self.states) and self.states[self.current].hold
-
-    # What happens to the source.
-
-    @initialize(new=st.dictionaries(ids, st.tuples(texts, metadata), min_size=4))
-    def begin(self, new: dict[str, Any]) -> None:
-        self.rows |= new
-
-    @rule(new=st.dictionaries(ids, st.tuples(texts, metadata), min_size=1, max_size=5))
-    def add_or_replace(self, new: dict[str, Any]) -> None:
-        self.rows |= new
-
-    @rule(which=picks, text=texts)
-    def change(self, which: list[int], text: str) -> None:
-        for id in self._picked(which):
-            self.rows[id] = text, self.rows[id][1]
-
-    @rule(which=picks, fields=metadata)
-    def change_metadata_only(self, which: list[int], fields: dict[str, Any]) -> None:
-        for id in self._picked(which):
-            self.rows[id] = self.rows[id][0], fields
-
-    @rule(which=picks, new=ids)
-    def rename(self, which: list[int], new: str) -> None:
-        for id in self._picked(which)[:1]:
-            self.rows[new] = self.rows.pop(id)
-
-    @rule(which=picks)
-    def delete(self, which: list[int]) -> None:
-        for id in self._picked(which):
-            del self.rows[id]
-
-    def _picked(self, which: list[int]) -> list[str]:
-        known = sorted(self.rows)
-        return sorted({known[pick % len(known)] for pick in which}) if known else []
-
-    # What happens to the store.
 
     @rule(rebuild=st.sampled_from([False, False, False, True]))
     def index(self, rebuild: bool) -> None:
@@ -192,7 +143,7 @@ class Collection(RuleBasedStateMachine):
         self._die(
             step,
             lambda: rollback(self.place.store, NAME, number),
-            State(target.items, target.passages, hold=True),
+            State(target.items, target.passages, number, hold=True),
         )
 
     @precondition(lambda self: self.states)
@@ -224,12 +175,12 @@ class Collection(RuleBasedStateMachine):
             done = rollback(self.place.store, NAME, number)
         except GenerationNotFound:
             assert number is None
-            assert all(self.states[kept].items == self.states[self.current].items for kept in numbers)
+            assert all(self.states[older].items == self.states[self.current].items for older in self._older())
             return
         assert done.origin in numbers
-        assert number in (None, done.origin)
+        assert done.origin == number if number is not None else done.origin in self._older()
         target = self.states[done.origin]
-        self._settle(State(target.items, target.passages, hold=True))
+        self._settle(State(target.items, target.passages, done.origin, hold=True))
         assert self.held
 
     @precondition(lambda self: self.states)
@@ -237,7 +188,7 @@ class Collection(RuleBasedStateMachine):
     def resume(self) -> None:
         was, now = self.held, self.states[self.current]
         assert (resume(self.place.store, NAME) is not None) == was
-        self._settle(State(now.items, now.passages))
+        self._settle(replace(now, hold=False))
         assert not self.held
 
     @precondition(lambda self: self.states)
@@ -251,6 +202,15 @@ class Collection(RuleBasedStateMachine):
     def _prune(self, keep: int) -> None:
         with storage.lock(self.collection):
             prune(self.collection, keep, timedelta(0))
+
+    def _older(self) -> list[int]:
+        """The kept generations that are older than what the current one has again."""
+        oldest, kept = self.current, self.place.numbers
+        while (origin := self.states[oldest].origin) is not None:
+            oldest = origin
+            if origin not in kept:
+                break
+        return [number for number in kept if number < oldest]
 
     def _kept(self, which: int) -> int:
         numbers = self.place.numbers
@@ -301,38 +261,6 @@ class Collection(RuleBasedStateMachine):
             assert_answers(snapshot, state.items, ORACLE, ["a pet"], state.passages)
         else:
             assert held(snapshot) == state.items
-
-
-@contextlib.contextmanager
-def dying(step: int) -> Iterator[None]:
-    """Let the process seem to die before its step-th act on the disk: from then on none of them takes place."""
-    done = 0
-
-    def counted(act: Callable[..., Any]) -> Callable[..., Any]:
-        def counting(*args: Any, **named: Any) -> Any:
-            nonlocal done
-            done += 1
-            if done >= step:
-                raise Died
-            return act(*args, **named)
-
-        return counting
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in CALLS:
-            patch.setattr(os, name, counted(getattr(os, name)))
-        patch.setattr(OutputFile, "write", counted(OutputFile.write))
-        with contextlib.suppress(Died):
-            yield
-
-
-def flip(path: Path, at: int) -> None:
-    """Change one byte of a file."""
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([byte ^ 0x41]))
 
 
 def test_after_any_operations_every_generation_holds_and_finds_what_a_dict_does() -> None:
