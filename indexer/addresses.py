@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 DATABASES = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql"})
 """The schemes, without a driver, that tell a database by themselves."""
 
 MASK = "***"
+
+_SECRET_KEYS = ("pass", "secret", "token", "key")
 
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9.-]*)(?:\+[\w.-]+)?://(?P<rest>.*)", re.DOTALL | re.IGNORECASE)
 _URL_IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]*", re.IGNORECASE)
@@ -68,6 +70,13 @@ def masked_within(text: str) -> str:
     return _URL_IN_TEXT.sub(lambda url: masked(url[0]), text)
 
 
+def conceal(text: str, source: str) -> str:
+    """What somebody else says of a source, without what the source hides, however it is quoted there."""
+    for secret in sorted(_secrets(source), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return masked_within(text)
+
+
 def expand(source: str, environment: Mapping[str, str]) -> str:
     """The source with the value of each environment variable in the place of its ${NAME}; unset ones stay.
 
@@ -96,6 +105,19 @@ def anchored(source: str, base: Path) -> str:
     if not is_url(source):
         return str(base / source)
     return _RELATIVE_SQLITE.sub(lambda url: f"{url[1]}{base / url[2]}{url[3]}", source)
+
+
+def _secrets(source: str) -> set[str]:
+    userinfo = _userinfo(source).removesuffix("@")
+    user, _, password = userinfo.partition(":")
+    secrets = {password} if is_database(source) else {userinfo, user, password}
+    query = source.partition("?")[2] if _has_query(source) else ""
+    for pair in filter(None, query.split("&")):
+        key, _, value = pair.partition("=")
+        if not is_database(source) or any(word in key.lower() for word in _SECRET_KEYS):
+            secrets.add(value)
+    secrets |= {unquote(secret) for secret in secrets}
+    return secrets - {""}
 
 
 def _userinfo(source: str) -> str:

@@ -23,6 +23,9 @@ ERROR = 2.0**-10
 """Most that a candidate's figure differs from its cosine: half precision keeps 11 bits of each component, so that the
 dot product of two rows of length 1 is off by at most 2**-11 (Cauchy-Schwarz); as much again for float32 sums."""
 
+ROUNDING = 2.0**-11
+"""Most that half precision moves a component of a row of length 1."""
+
 Mask = npt.NDArray[np.bool_]
 Candidates = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
@@ -42,6 +45,12 @@ class AnnIndex:
     def dimension(self) -> int:
         """The length of its vectors."""
         return int(self._index.d)
+
+    def first_unlike(self, first: int, vectors: Vectors) -> int | None:
+        """The first row that is not what it was built of, `vectors` (n, d) being those of the rows from `first` on."""
+        kept = self._index.reconstruct_n(first, len(vectors))
+        unlike = np.flatnonzero(~(np.abs(kept - vectors) <= ROUNDING).all(axis=1))
+        return first + int(unlike[0]) if len(unlike) else None
 
     def search(self, queries: Vectors, k: int, mask: Mask | None) -> Candidates:
         """The k rows nearest to each query, best first: figures (n, k) float32 and rows (n, k) int64.
@@ -73,12 +82,14 @@ def open_index(path: Path, count: int, dimension: int) -> AnnIndex:
     head = _head(count, dimension)
     with path.open("rb") as file:
         if file.read(len(head)) != head:
-            raise CorruptGeneration(f"{str(path)!r} is not an index of {count} vectors of {dimension} dimensions.")
+            raise CorruptGeneration(
+                f"{str(path)!r} is not an index of {count} vectors of {dimension} dimensions.", path=path
+            )
     try:
         return AnnIndex(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise CorruptGeneration(f"{str(path)!r} is not an index that FAISS can read ({reason}).") from error
+        raise CorruptGeneration(f"{str(path)!r} is not an index that FAISS can read ({reason}).", path=path) from error
 
 
 def _empty(dimension: int) -> faiss.IndexScalarQuantizer:

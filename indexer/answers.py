@@ -173,7 +173,7 @@ class StatusAnswer(TypedDict):
     current: CollectionAnswer | None
     """The newest generation that can be opened; null where none can, or none is published."""
     problems: dict[str, str]
-    """What is wrong with newer generations, by number."""
+    """What is wrong with newer generations, by number; under `*` where they cannot even be listed."""
     last_run: LastRun | None
     next_run_at: datetime | None
     """By the schedule that a process keeps, where one does."""

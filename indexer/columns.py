@@ -95,9 +95,25 @@ def find(
 
 
 def map_table(path: Path) -> pa.Table:
-    """An Arrow IPC file as a table, memory-mapped."""
+    """An Arrow IPC file as a table, memory-mapped; raises ArrowInvalid where reading a value could leave its buffers.
+
+    Arrow takes the offsets of texts and lists on trust, and one damaged byte of them would end the process that reads.
+    The texts themselves are not looked at: that would read the whole file.
+    """
     with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_file(file).read_all()
+        table: pa.Table = pa.ipc.open_file(file).read_all()
+    for column in table.columns:
+        as_bytes = _as_bytes(column.type)
+        for chunk in column.chunks:
+            chunk.view(as_bytes).validate(full=True)
+    return table
+
+
+def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    """The type whose validation looks at the same offsets, but not whether the texts are UTF-8."""
+    if pa.types.is_string(kind):
+        return pa.binary()
+    return pa.list_(_as_bytes(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
 def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
@@ -131,6 +147,16 @@ class SegmentIds:
         high, low = self._high, self._low
         rising = (high[1:] > high[:-1]) | ((high[1:] == high[:-1]) & (low[1:] > low[:-1]))
         return bool(rising.all())
+
+    @property
+    def last_row(self) -> int:
+        """The highest row of items.arrow that an entry names; -1 where there are no entries."""
+        return int(self._rows.max(initial=0)) if len(self) else -1
+
+    @property
+    def names_each_row_once(self) -> bool:
+        """Whether every row of items.arrow has one entry."""
+        return bool(np.array_equal(np.sort(self._rows), np.arange(len(self))))
 
     def by_row(self) -> tuple[Hashes, Hashes]:
         """The id hash and the content hash of every item, in the order of items.arrow; both (n, 2)."""

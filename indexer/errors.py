@@ -30,6 +30,7 @@ people read the message. `param` names the request field or setting at fault, wh
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -181,3 +182,8 @@ class CorruptGeneration(DataError):
     """A published file is missing, damaged, or of a format that this version does not read."""
 
     code = "corrupt_generation"
+
+    def __init__(self, message: str, *, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        """The file at fault, where it is known."""

@@ -17,11 +17,16 @@ EXAMPLE = """\
 # max_bytes = 10_737_418_240
 
 [collections.articles]
-# Files, folders or globs; relative to this file. JSON Lines, CSV, TSV (all three also .gz), Parquet, or folders of text
-# and Markdown files.
+# Files, folders or globs; relative to this file. JSON Lines, CSV, TSV (all three also .gz), Parquet, or folders of
+# text, Markdown, HTML, PDF and Word files. Or URLs: of files elsewhere, such as s3://bucket/articles/*.parquet, or of a
+# database, such as postgresql://reader:${DB_PASSWORD}@db.example.org/shop. ${NAME} is the value of an environment
+# variable, percent-encoded where it is a password, which no message shows.
 source = ["articles/*.jsonl"]
 
-# What the files are, where their names do not tell: "jsonl", "csv", "tsv", "parquet", "folder".
+# The rows of a database; only read, through a cursor that the server keeps.
+# query = "SELECT id, title, body, published FROM articles"
+
+# What the source is, where its name does not tell: "jsonl", "csv", "tsv", "parquet", "folder", "sql".
 # format = "jsonl"
 
 # The field that holds the id; for a folder, `path` is the file's path in it.

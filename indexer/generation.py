@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -30,8 +30,9 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from indexer import storage
+from indexer.answers import LastRun
 from indexer.config import PassageSettings
-from indexer.errors import CollectionNotFound, CorruptGeneration
+from indexer.errors import CollectionNotFound, CorruptGeneration, StorageError
 from indexer.items import FieldType
 from indexer.models import Fingerprint
 from indexer.report import Report
@@ -81,7 +82,7 @@ class Generation:
     """By segment id."""
     counts: Counts
     origin: int | None = None
-    """The generation whose content this one has again, after a rollback; None where a run made it from the source."""
+    """The generation whose content this one has again, after a rollback or repair; None where a run made it."""
     hold: bool = False
     """Whether runs are refused until somebody lifts the hold."""
     report: Mapping[str, Any] | None = None
@@ -95,6 +96,12 @@ def numbers(folder: CollectionFolder) -> list[int]:
     """The numbers of the published generations, lowest first."""
     matches = (MANIFEST.fullmatch(name) for name in storage.file_names(folder.generations))
     return sorted(int(match[1]) for match in matches if match)
+
+
+def missing(published: Sequence[int], run: LastRun | None) -> int | None:
+    """The generation that was current when the last run ended, where neither it nor a newer one is published now."""
+    number: int = run["report"]["generation"] if run and run["report"] else 0
+    return number if number > max(published, default=0) else None
 
 
 def current(folder: CollectionFolder) -> Generation:
@@ -130,6 +137,8 @@ def read(folder: CollectionFolder, number: int) -> Generation:
         version, stated, body = manifest["format"], manifest["sha256"], manifest["generation"]
     except FileNotFoundError as error:
         raise CorruptGeneration(f"The manifest {str(path)!r} is missing.") from error
+    except StorageError as error:
+        raise CorruptGeneration(error.message) from error
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise CorruptGeneration(
             f"The manifest {str(path)!r} is damaged: it is not the JSON that was published."
@@ -142,9 +151,16 @@ def read(folder: CollectionFolder, number: int) -> Generation:
     if stated != _digest(body):
         raise CorruptGeneration(f"The manifest {str(path)!r} is damaged: its checksum does not match.")
     try:
-        return _GENERATION.validate_python(body)
+        generation = _GENERATION.validate_python(body)
     except ValidationError as error:
-        raise CorruptGeneration(f"The manifest {str(path)!r} lacks what format {FORMAT} has: {error}.") from error
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise CorruptGeneration(
+            f"The manifest {str(path)!r} is not what format {FORMAT} has: {where}: {first['msg']}."
+        ) from error
+    if generation.number != number:
+        raise CorruptGeneration(f"The manifest {str(path)!r} is that of generation {generation.number}.")
+    return generation
 
 
 def publish(folder: CollectionFolder, generation: Generation) -> bool:
@@ -196,6 +212,8 @@ def read_deleted(folder: CollectionFolder, generation: Generation, segment: Segm
         raw = storage.read_file(path)
     except FileNotFoundError as error:
         raise CorruptGeneration(f"The deletion bitmap {str(path)!r} is missing.") from error
+    except StorageError as error:
+        raise CorruptGeneration(error.message) from error
     if len(raw) != entry.file.bytes or hashlib.sha256(raw).hexdigest() != entry.file.sha256:
         raise CorruptGeneration(f"The deletion bitmap {str(path)!r} is damaged: its checksum does not match.")
     return np.unpackbits(np.frombuffer(raw, np.uint8), count=segment.items, bitorder="little").astype(bool)

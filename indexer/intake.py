@@ -28,7 +28,8 @@ from indexer.models import Fingerprint
 from indexer.prune import remove_leftovers
 from indexer.rejects import Rejects
 from indexer.report import Progress, Stopwatch
-from indexer.snapshot import LiveSegment, Snapshot, open_good
+from indexer.segment import IDS, ITEMS
+from indexer.snapshot import LiveSegment, Snapshot, check_all, open_good
 from indexer.sources import open_source
 from indexer.sources.mapping import read_items
 from indexer.sources.schema import SchemaInference
@@ -123,7 +124,8 @@ def begun(
 ) -> Iterator[Run]:
     """A run over a collection whose lock is held, with a folder of its own that goes when it ends.
 
-    Raises CorruptGeneration where something is published and none of it can be opened, unless a rebuild was asked for.
+    Raises CorruptGeneration where something is published and none of it can be opened or the look-ups of what can are
+    damaged, unless a rebuild was asked for.
     """
     remove_leftovers(folder)
     numbers = generations.numbers(folder)
@@ -138,15 +140,18 @@ def begun(
 
 
 def _opened(folder: CollectionFolder, fresh: bool) -> Snapshot | None:
+    """What the source is compared with; its look-ups are checked, else damage would pass for new, changed or gone."""
     try:
         snapshot, problems = open_good(folder)
+        check_all(snapshot, IDS)
     except CorruptGeneration as error:
         if fresh:
             log.warning("collection %s is built from nothing: %s", folder.name, error.message)
             return None
         raise CorruptGeneration(
-            f"{error.message} No generation of {folder.name!r} can be opened: `parecido repair {folder.name}` mends "
-            f"what can be mended, `parecido index {folder.name} --rebuild` builds it anew from its source."
+            f"{error.message} There is nothing sound to compare the source with: `parecido repair {folder.name}` mends "
+            f"what can be mended, `parecido index {folder.name} --rebuild` builds it anew from its source.",
+            path=error.path,
         ) from error
     for number, problem in problems.items():
         log.warning("collection %s: generation %d is passed over: %s", folder.name, number, problem.message)
@@ -181,6 +186,8 @@ def take_in(run: Run) -> Intake:
     with run.watch.stage("compare"):
         found = compare(spool, published, run.rejects, run.settings.allow_unread_deletions)
         survivors = [] if rebuild else _survivors(published, found)
+        if rebuild and run.current and (found.kept or found.held):
+            check_all(run.current, ITEMS)  # they are carried over from there
     run.rejects.keep(run.folder.path / REJECTS)
     schema = _schema(run, inferred, found)
     return Intake(

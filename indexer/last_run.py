@@ -1,14 +1,19 @@
 """How did the last run over a collection end?
 
 `last-run.json` in the collection's folder, replaced at the end of every run that held the lock, whether it published,
-was refused, failed or was asked to end: `started_at`, `ended_at`, `report` (see `report.Report`; null where there is
-none) and `error` (`message`, `type`, `param`, `code`; null where there is none). A run that was killed leaves that of
-the one before.
+was refused, failed or was asked to end, is JSON:
+
+    {"sha256": hexadecimal, of the compact JSON text of the value of "run" as it stands in the file,
+     "run": `started_at`, `ended_at`, `report` (see `report.Report`; null where there is none) and `error` (`message`,
+            `type`, `param`, `code`; null where there is none)}
+
+A run that was killed leaves that of the one before.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,21 +64,32 @@ def recorded(folder: CollectionFolder) -> Iterator[Outcome]:
 
 
 def _write(folder: CollectionFolder, started: datetime, report: Report | None, error: Any) -> None:
-    body = {"started_at": started, "ended_at": datetime.now(UTC), "report": report, "error": error}
+    body = orjson.dumps({"started_at": started, "ended_at": datetime.now(UTC), "report": report, "error": error})
+    note = {"sha256": hashlib.sha256(body).hexdigest(), "run": orjson.Fragment(body)}
     temporary = folder.runs / FILE
     try:
         storage.check_held(folder)  # whoever has lost the collection has no say about it
         storage.remove(temporary)
-        storage.write_file(temporary, orjson.dumps(body))
+        storage.write_file(temporary, orjson.dumps(note))
         storage.replace_file(temporary, folder.path / FILE)
     except (StorageError, CollectionLocked) as refused:
         log.warning("how the run over %s ended could not be written down: %s", folder.name, refused.message)
 
 
 def read(folder: CollectionFolder) -> LastRun | None:
-    """How the last run ended; None before the first one, and where the file cannot be made out."""
+    """How the last run ended; None before the first one, and, with a warning, where the file cannot be made out."""
+    path = folder.path / FILE
     try:
-        body: LastRun = orjson.loads(storage.read_file(folder.path / FILE))
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        note = orjson.loads(storage.read_file(path))
+        run: LastRun = note["run"]
+        if note["sha256"] == hashlib.sha256(orjson.dumps(run)).hexdigest():
+            return run
+        reason = f"{str(path)!r} is damaged."
+    except FileNotFoundError:
         return None
-    return body
+    except StorageError as error:
+        reason = error.message
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        reason = f"{str(path)!r} is damaged."
+    log.warning("how the last run over %s ended is not known: %s", folder.name, reason)
+    return None

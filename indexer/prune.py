@@ -148,8 +148,7 @@ def _unpublished_removed(folder: CollectionFolder) -> list[str]:
     storage.check_held(folder)  # so that nothing of what is listed is a rival's, and in use as soon as that publishes
     published = set(generations.numbers(folder))
     for name in named:
-        number = name.partition(".")[0]
-        if not (number.isdigit() and int(number) in published):
+        if name.isdigit() and int(name) not in published:  # what else lies there is not ours, or no longer
             storage.remove(folder.generations / name)
     return [name for name in stored if SEGMENT.fullmatch(name)]
 

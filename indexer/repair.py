@@ -2,15 +2,15 @@
 
 Look-ups and vector indexes derive from the items and the vectors of their segment and are built anew from them. Where
 that gives the very bytes that were published, the file is put back and every generation is whole again; where it does
-not (another version of FAISS or Arrow), the segment gets a new name, and a new generation with the same content names
-it. Items, passages and vectors cannot be derived: what is damaged of them is named, and stays where it is. Nothing
-that cannot be read is ever deleted.
+not (another version of FAISS or Arrow), the segment gets a new name, and a new generation names it. That one has the
+content of the newest generation that becomes whole by it. Items, passages and vectors cannot be derived: what is
+damaged of them is named, and stays where it is. Nothing that cannot be read is ever deleted.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from indexer.items import hash_id
 from indexer.prune import remove_leftovers
 from indexer.segment import ANN, IDS, ITEMS, VECTORS, SegmentEntry
 from indexer.storage import CollectionFolder, Sealed
-from indexer.verify import Damage, Shared, damaged_files, segments_of, verify
+from indexer.verify import Damage, Shared, damages_of, segments_of, verify
 from indexer.writing import write_ann, write_ids
 
 DERIVED = (IDS, ANN)
@@ -44,6 +44,16 @@ class Repair:
     damages: list[Damage] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Renewed:
+    """A segment whose derived files came out with other bytes; still in a folder that nobody refers to."""
+
+    folder: Path
+    entry: SegmentEntry
+    broken: tuple[Path, ...]
+    """What was damaged in the old one."""
+
+
 def repair(folder: CollectionFolder) -> Repair:
     """Build anew what derives from other files and is damaged.
 
@@ -55,12 +65,15 @@ def repair(folder: CollectionFolder) -> Repair:
         manifests = _readable(folder)
         with storage.removed_after(folder.runs / secrets.token_hex(4)) as scratch:
             storage.add_folder(scratch)
-            renewed: dict[str, SegmentEntry] = {}
+            renewed: dict[str, _Renewed] = {}
+            lost: set[str] = set()
             for shared in segments_of(manifests):
-                if entry := _mend(folder, shared, scratch, result):
-                    renewed[shared.entry.id] = entry
-            if manifests and any(entry.id in renewed for entry in manifests[-1].segments):
-                result.published = _publish(folder, manifests[-1], renewed)
+                broken = {damage.path.name for damage in damages_of(folder, shared)}
+                if not broken <= set(DERIVED):
+                    lost.add(shared.entry.id)
+                elif broken and (segment := _mend(folder, shared, broken, scratch, result)):
+                    renewed[shared.entry.id] = segment
+            _publish_newest(folder, manifests, renewed, lost, result)
         result.damages = verify(folder).damages
     return result
 
@@ -75,24 +88,20 @@ def _readable(folder: CollectionFolder) -> list[Generation]:
     return found
 
 
-def _mend(folder: CollectionFolder, shared: Shared, scratch: Path, result: Repair) -> SegmentEntry | None:
+def _mend(
+    folder: CollectionFolder, shared: Shared, broken: Collection[str], scratch: Path, result: Repair
+) -> _Renewed | None:
     """Mend the derived files of a segment; returns its new form where they do not come out as they were."""
-    broken = {damage.path.name for damage in damaged_files(folder, shared)}
-    if not broken or not broken <= set(DERIVED):
-        return None
     old = folder.segments / shared.entry.id
     new = storage.add_folder(scratch / f"{generations.numbers(folder)[-1] + 1:06d}-{secrets.token_hex(4)}")
-    built = {name: _rebuilt(name, old, new, shared.entry) for name in broken}
-    result.mended += [old / name for name in sorted(broken)]
-    if all(shared.entry.files[name] == sealed for name, sealed in built.items()):
-        for name in broken:
+    built = {name: _rebuilt(name, old, new, shared.entry) for name in sorted(broken)}
+    if all(shared.entry.files[name] == sealed and not (old / name).is_dir() for name, sealed in built.items()):
+        for name in built:
             storage.replace_file(new / name, old / name)
+            result.mended.append(old / name)
         return None
-    for name in shared.entry.files.keys() - broken:
-        storage.link_file(old / name, new / name)
-    storage.sync_folder(new)
-    storage.move_folder(new, folder.segments / new.name)
-    return replace(shared.entry, id=new.name, files={n: built.get(n, s) for n, s in shared.entry.files.items()})
+    files = {name: built.get(name, sealed) for name, sealed in shared.entry.files.items()}
+    return _Renewed(new, replace(shared.entry, id=new.name, files=files), tuple(old / name for name in built))
 
 
 def _rebuilt(name: str, old: Path, new: Path, entry: SegmentEntry) -> Sealed:
@@ -105,17 +114,67 @@ def _rebuilt(name: str, old: Path, new: Path, entry: SegmentEntry) -> Sealed:
     return write_ids(new, ids, to_hashes(contents.to_pylist()))
 
 
-def _publish(folder: CollectionFolder, newest: Generation, renewed: Mapping[str, SegmentEntry]) -> int:
-    """Publish the newest readable generation again, with the renewed segments in the place of the damaged ones."""
+def _publish_newest(
+    folder: CollectionFolder,
+    manifests: list[Generation],
+    renewed: Mapping[str, _Renewed],
+    lost: Collection[str],
+    result: Repair,
+) -> None:
+    """Publish the newest content that is whole with its renewed segments; nothing, where it is whole without any."""
+    for manifest in reversed(manifests):
+        try:
+            deleted = {entry.id: generations.read_deleted(folder, manifest, entry) for entry in manifest.segments}
+        except CorruptGeneration:
+            continue  # as it has a bitmap that cannot be derived
+        if any(entry.id in lost for entry in manifest.segments):
+            continue
+        wanted = {entry.id: renewed[entry.id] for entry in manifest.segments if entry.id in renewed}
+        if wanted:
+            for segment in wanted.values():
+                _take_in(folder, segment)
+            result.published = _publish(folder, manifest, wanted, deleted, hold=manifests[-1].hold)
+            result.mended += [path for segment in wanted.values() for path in segment.broken]
+        return
+
+
+def _take_in(folder: CollectionFolder, segment: _Renewed) -> None:
+    """Complete a renewed segment with what is whole of the old one, and give it its name."""
+    old = segment.broken[0].parent
+    for name in segment.entry.files.keys() - {path.name for path in segment.broken}:
+        storage.link_file(old / name, segment.folder / name)
+    storage.sync_folder(segment.folder)
+    storage.move_folder(segment.folder, folder.segments / segment.entry.id)
+
+
+def _publish(
+    folder: CollectionFolder,
+    content: Generation,
+    renewed: Mapping[str, _Renewed],
+    deleted: Mapping[str, generations.Bits | None],
+    *,
+    hold: bool,
+) -> int:
+    """Publish the content of a generation again, with the renewed segments in the place of the damaged ones."""
     number = generations.numbers(folder)[-1] + 1
-    deleted = {}
-    for entry in newest.segments:
-        if (bits := generations.read_deleted(folder, newest, entry)) is not None:
-            id = renewed.get(entry.id, entry).id
-            sealed = generations.write_deleted(folder, number, id, bits)
-            deleted[id] = replace(newest.deleted[entry.id], file=sealed)
-    segments = tuple(renewed.get(entry.id, entry) for entry in newest.segments)
-    new = replace(newest, number=number, created_at=datetime.now(UTC), segments=segments, deleted=deleted, report=None)
+    entries = {entry.id: renewed[entry.id].entry if entry.id in renewed else entry for entry in content.segments}
+    sealed = {
+        entries[id].id: replace(
+            content.deleted[id], file=generations.write_deleted(folder, number, entries[id].id, bits)
+        )
+        for id, bits in deleted.items()
+        if bits is not None
+    }
+    new = replace(
+        content,
+        number=number,
+        created_at=datetime.now(UTC),
+        segments=tuple(entries.values()),
+        deleted=sealed,
+        origin=content.number,
+        hold=hold,
+        report=None,
+    )
     if not generations.publish(folder, new):
         raise StorageError(
             f"Generation {number} of {folder.name!r} was published by somebody else meanwhile: try again."

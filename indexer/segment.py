@@ -30,7 +30,7 @@ import pyarrow as pa
 from indexer import ann, storage
 from indexer.chunking import Span
 from indexer.columns import METADATA, SegmentIds, map_table, numbers
-from indexer.errors import CorruptGeneration
+from indexer.errors import CorruptGeneration, StorageError
 from indexer.items import Item, Value
 from indexer.storage import Sealed
 from indexer.vectors import Vectors
@@ -108,6 +108,12 @@ class Segment:
                 f"The files of segment {str(folder)!r} do not agree: they hold {counted}, published were {expected} "
                 "(ids, items, passages, index rows, dimension)."
             )
+        for name, last in ((IDS, self.ids.last_row), (PASSAGES, int(self.item_rows.max(initial=0)))):
+            if last >= e.items > 0:
+                path = folder / name
+                raise CorruptGeneration(
+                    f"{str(path)!r} is damaged: it names items that the segment does not have.", path=path
+                )
 
     @property
     def one_passage_an_item(self) -> bool:
@@ -128,26 +134,30 @@ class Segment:
 
     def id(self, row: int) -> str:
         """The id of an item."""
-        value: str = self.items["id"][row].as_py()
+        with _damage_named(self.folder / ITEMS):
+            value: str = self.items["id"][row].as_py()
         return value
 
     def text(self, row: int) -> str | None:
         """The text of an item; None where texts are not stored."""
-        value: str | None = self.items["text"][row].as_py() if "text" in self.items.column_names else None
+        with _damage_named(self.folder / ITEMS):
+            value: str | None = self.items["text"][row].as_py() if "text" in self.items.column_names else None
         return value
 
     def metadata(self, row: int) -> dict[str, Value]:
         """The metadata of an item, without the fields that it lacks."""
-        named = (
-            (n.removeprefix(METADATA), self.items[n][row].as_py()) for n in self.items.column_names[2:] if n != "text"
-        )
-        return {name: value for name, value in named if value is not None}
+        with _damage_named(self.folder / ITEMS):
+            named = {n: self.items[n][row].as_py() for n in self.items.column_names[2:] if n != "text"}
+        return {name.removeprefix(METADATA): value for name, value in named.items() if value is not None}
 
 
 def check_sizes(folder: Path, entry: SegmentEntry) -> None:
     """Raise CorruptGeneration unless every file is there with the length that was published."""
     for name, sealed in entry.files.items():
-        size = storage.size(folder / name)
+        try:
+            size = storage.size(folder / name)
+        except StorageError as error:
+            raise CorruptGeneration(error.message) from error
         if size != sealed.bytes:
             found = "is missing" if size is None else f"has {size} bytes"
             raise CorruptGeneration(f"{str(folder / name)!r} {found}; {sealed.bytes} bytes were published.")
@@ -155,14 +165,13 @@ def check_sizes(folder: Path, entry: SegmentEntry) -> None:
 
 @contextlib.contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-    """Whatever Arrow makes of damaged bytes is a CorruptGeneration that names the file; a disk that refuses is not."""
+    """Whatever Arrow and Python make of damaged bytes names the file; of a disk that refuses, say that it does."""
     try:
         yield
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pa.ArrowException, OSError, LookupError, OverflowError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
-            with storage.disk(path, "read"):
-                raise
-        raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.") from error
+            raise CorruptGeneration(storage.refusal(path, "read", error).message, path=path) from error
+        raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.", path=path) from error
 
 
 def map_vectors(path: Path, rows: int, dimension: int) -> Vectors:

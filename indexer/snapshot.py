@@ -6,7 +6,8 @@ is another snapshot, and whoever still holds the old one finishes on it.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+import contextlib
+from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 from indexer import generation as generations
 from indexer import storage
 from indexer.columns import to_hashes
-from indexer.errors import CorruptGeneration
+from indexer.errors import CorruptGeneration, StorageError
 from indexer.generation import Bits, Generation
 from indexer.items import hash_id
 from indexer.segment import PASSAGES, VECTORS, Segment
@@ -57,13 +58,7 @@ class Snapshot:
         if deleted is None:
             return LiveSegment(segment, None, None)
         live = ~deleted
-        try:
-            return LiveSegment(segment, live, live[segment.item_rows])
-        except IndexError as error:
-            path = self.folder.segments / entry.id / PASSAGES
-            raise CorruptGeneration(
-                f"{str(path)!r} is damaged: it names items that the segment does not have."
-            ) from error
+        return LiveSegment(segment, live, live[segment.item_rows])
 
     def find(self, id: str) -> Found | None:
         """The live item of that id; the id itself is compared, not only its hash."""
@@ -93,20 +88,32 @@ def open_newest(folder: CollectionFolder) -> Snapshot:
 def open_good(folder: CollectionFolder) -> tuple[Snapshot, dict[int, CorruptGeneration]]:
     """The newest generation that can be opened, and what is wrong with those that are newer.
 
+    Raises CollectionNotFound where nothing is published, and what is wrong with the newest one where none can be
+    opened.
+    """
+    snapshot, problems = find_good(folder)
+    if snapshot is None:
+        raise problems[max(problems)] if problems else generations.nothing_published(folder)
+    return snapshot, problems
+
+
+def find_good(folder: CollectionFolder) -> tuple[Snapshot | None, dict[int, CorruptGeneration]]:
+    """The newest generation that can be opened, if there is one, and what is wrong with those that are newer.
+
     Files can vanish under a reader, because somebody publishes and prunes meanwhile: it then looks again.
     """
     while True:
-        published = _published(folder)
+        published = generations.numbers(folder)
         problems: dict[int, CorruptGeneration] = {}
         for number in reversed(published):
             try:
                 return open_generation(folder, number), problems
             except CorruptGeneration as error:
                 problems[number] = error
-            if _published(folder)[-1] != published[-1]:
+            if generations.numbers(folder)[-1:] != published[-1:]:
                 break
         else:
-            raise problems[published[-1]]
+            return None, problems
 
 
 def open_generation(folder: CollectionFolder, number: int) -> Snapshot:
@@ -114,11 +121,14 @@ def open_generation(folder: CollectionFolder, number: int) -> Snapshot:
     return Snapshot(folder, generations.read(folder, number))
 
 
-def _published(folder: CollectionFolder) -> list[int]:
-    published = generations.numbers(folder)
-    if not published:
-        raise generations.nothing_published(folder)
-    return published
+def stamp(folder: CollectionFolder, number: int) -> Hashable:
+    """What is different once any file of a generation was put back, replaced or taken away; to be compared only."""
+    paths = [generations.manifest_path(folder, number)]
+    with contextlib.suppress(CorruptGeneration):
+        for entry in generations.read(folder, number).segments:
+            paths.append(generations.deleted_path(folder, number, entry.id))
+            paths += [folder.segments / entry.id / name for name in entry.files]
+    return tuple(map(storage.stamp, paths))
 
 
 def verify(snapshot: Snapshot, segments: Container[str] | None = None) -> None:
@@ -144,11 +154,19 @@ def check_vectors(segment: Segment, trusted: set[str]) -> None:
         trusted.add(segment.entry.id)
 
 
+def check_all(snapshot: Snapshot, name: str) -> None:
+    """Compare the files of that name with their checksums; raises CorruptGeneration naming the first that differs."""
+    for part in snapshot.segments:
+        _check(part.segment.folder / name, part.segment.entry.files[name])
+
+
 def _check(path: Path, sealed: Sealed) -> None:
     try:
         found = storage.checksum(path)
     except FileNotFoundError as error:
         raise CorruptGeneration(f"{str(path)!r} is missing.") from error
+    except StorageError as error:
+        raise CorruptGeneration(error.message) from error
     if found != sealed:
         raise CorruptGeneration(
             f"{str(path)!r} is damaged: its checksum is {found.sha256[:12]}…, but {sealed.sha256[:12]}… was published."

@@ -1,4 +1,4 @@
-"""How is a store doing, as its manifests and the notes of its runs tell it, without opening a segment?"""
+"""How is a store doing, as its generations and the notes of its runs tell it at once?"""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ from pathlib import Path
 
 from indexer import generation as generations
 from indexer import last_run
-from indexer.answers import GenerationAnswer, StatusAnswer
+from indexer.answers import GenerationAnswer, LastRun, StatusAnswer
 from indexer.describe import describe
-from indexer.errors import CorruptGeneration, ParecidoError
+from indexer.errors import CorruptGeneration, StorageError
 from indexer.generation import Generation
 from indexer.schedule import next_run
-from indexer.segment import check_sizes
+from indexer.snapshot import find_good
 from indexer.storage import CollectionFolder, collection_folder, collection_names
+
+EVERY = "*"
+"""Stands for the number of a generation where they cannot even be listed."""
 
 
 def status(store: Path) -> Iterator[StatusAnswer]:
     """Every collection of a store, in order of name: what is current, what is wrong, how the last run ended.
 
-    What is wrong is what can be told at once: manifests, bitmaps, and the lengths of files. `verify` reads them all.
+    What is wrong is what keeps a generation from being opened: its manifest and bitmaps, the lengths and the structure
+    of its files. `verify` reads them all.
     """
     schedule = next_run(store)
     for name in collection_names(store):
         folder = collection_folder(store, name)
-        current, problems = _newest_whole(folder)
         run = last_run.read(folder)
+        current, problems = _newest_good(folder, run)
         if current is None and not problems and run is None:
             continue
         yield StatusAnswer(
@@ -38,20 +42,18 @@ def status(store: Path) -> Iterator[StatusAnswer]:
         )
 
 
-def _newest_whole(folder: CollectionFolder) -> tuple[Generation | None, dict[str, str]]:
-    """The newest generation with nothing wrong at first sight, and what is wrong with the newer ones."""
+def _newest_good(folder: CollectionFolder, run: LastRun | None) -> tuple[Generation | None, dict[str, str]]:
+    """The newest generation that can be opened, and what is wrong with the newer ones."""
     problems: dict[str, str] = {}
-    for number in reversed(generations.numbers(folder)):
-        try:
-            found = generations.read(folder, number)
-            for entry in found.segments:
-                check_sizes(folder.segments / entry.id, entry)
-                generations.read_deleted(folder, found, entry)
-        except ParecidoError as error:
-            problems[str(number)] = error.message
-        else:
-            return found, problems
-    return None, problems
+    try:
+        snapshot, damaged = find_good(folder)
+        missing = generations.missing(generations.numbers(folder), run)
+    except StorageError as error:
+        return None, {EVERY: error.message}
+    if missing:
+        problems[str(missing)] = f"The manifest {str(generations.manifest_path(folder, missing))!r} is missing."
+    problems |= {str(number): error.message for number, error in damaged.items()}
+    return snapshot.generation if snapshot else None, problems
 
 
 def history(store: Path, name: str) -> list[GenerationAnswer]:

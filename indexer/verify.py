@@ -1,28 +1,23 @@
 """Is every byte of every kept generation what was published, and does it make sense?
 
-Checksums tell whether a file is what was written; the structure tells whether what was written can be right: ids in
-order and where the look-up says, passages in their texts, vectors of length 1. Whatever is wrong is named; nothing is
-changed. A segment that several generations share is read once.
+Checksums tell whether a file is what was written; `structure` tells whether what was written can be right. Whatever is
+wrong is named, what cannot be read is wrong, and nothing is changed. A segment that several generations share is read
+once. Nothing is locked: what is pruned meanwhile is not missed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from indexer import generation as generations
-from indexer import storage
-from indexer.columns import to_hashes
+from indexer import last_run, storage
 from indexer.errors import CorruptGeneration, StorageError
 from indexer.generation import Generation
-from indexer.items import hash_id
-from indexer.segment import IDS, ITEMS, PASSAGES, VECTORS, Segment, SegmentEntry
+from indexer.segment import Segment, SegmentEntry
 from indexer.storage import CollectionFolder
-
-BLOCK = 65_536
+from indexer.structure import faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,56 +50,102 @@ class Shared:
 
 
 def verify(folder: CollectionFolder) -> Verification:
-    """Read every file of every kept generation of a collection; raises StorageError only where the disk refuses."""
-    result = Verification(folder.name, generations.numbers(folder))
+    """Read every file of every kept generation of a collection; what cannot be read is a damage, never an error."""
+    result = Verification(folder.name)
+    run = last_run.read(folder)  # first, so that what is published meanwhile is not missed
+    try:
+        result.generations = generations.numbers(folder)
+    except StorageError as error:
+        result.damages.append(Damage(folder.generations, error.message, ()))
+        return result
+    if missing := generations.missing(result.generations, run):
+        path = generations.manifest_path(folder, missing)
+        result.damages.append(Damage(path, "it is missing, and was current when the last run ended", (missing,)))
     manifests = list(_manifests(folder, result))
     for manifest in manifests:
+        result.damages += _inconsistencies(folder, manifest)
         for entry in manifest.segments:
             _check_deleted(folder, manifest, entry, result)
     for shared in segments_of(manifests):
-        _check_segment(folder, shared, result)
+        result.files += len(shared.entry.files)
+        result.bytes += shared.entry.bytes
+        result.damages += damages_of(folder, shared)
+    if result.damages:
+        result.damages = list(_still_kept(folder, result))
     return result
 
 
 def segments_of(manifests: list[Generation]) -> list[Shared]:
     """Every segment once, with the generations that use it."""
-    entries: dict[str, SegmentEntry] = {}
-    users: dict[str, list[int]] = {}
+    found: dict[Hashable, Shared] = {}
     for manifest in manifests:
         for entry in manifest.segments:
-            entries.setdefault(entry.id, entry)
-            users.setdefault(entry.id, []).append(manifest.number)
-    return [Shared(entry, tuple(users[id])) for id, entry in entries.items()]
+            key = entry.id, *entry.files.items()  # were one id published with two contents, one of them would be wrong
+            users = found[key].generations if key in found else ()
+            found[key] = Shared(entry, (*users, manifest.number))
+    return list(found.values())
 
 
-def damaged_files(folder: CollectionFolder, shared: Shared) -> list[Damage]:
-    """The files of a segment that are missing or not what was published."""
-    damages = []
-    for name, sealed in shared.entry.files.items():
-        path = folder.segments / shared.entry.id / name
+def damages_of(folder: CollectionFolder, shared: Shared) -> list[Damage]:
+    """The files of a segment that are not what was published, or, where all are, that cannot be right."""
+    path = folder.segments / shared.entry.id
+    reasons = {path / name: reason for name, reason in _unlike_published(path, shared.entry)}
+    if not reasons:
         try:
-            found = storage.checksum(path)
+            segment = Segment(path, shared.entry)
+            reasons = {path / name: reason for name, reason in faults(segment)}
+        except CorruptGeneration as error:
+            reasons = {error.path or path: error.message}
+    return [Damage(file, reason, shared.generations) for file, reason in reasons.items()]
+
+
+def _unlike_published(folder: Path, entry: SegmentEntry) -> Iterator[tuple[str, str]]:
+    """The files of a segment that are missing, cannot be read or have another checksum, and why."""
+    for name, sealed in entry.files.items():
+        try:
+            found = storage.checksum(folder / name)
         except FileNotFoundError:
-            damages.append(Damage(path, "it is missing", shared.generations))
-            continue
+            yield name, "it is missing"
         except StorageError as error:
-            damages.append(Damage(path, error.message, shared.generations))
-            continue
-        if found != sealed:
-            reason = f"its checksum is {found.sha256[:12]}… over {found.bytes:,} bytes, but {sealed.sha256[:12]}… over "
-            damages.append(Damage(path, f"{reason}{sealed.bytes:,} bytes was published", shared.generations))
-    return damages
+            yield name, error.message
+        else:
+            if found != sealed:
+                yield (
+                    name,
+                    f"its checksum is {found.sha256[:12]}… over {found.bytes:,} bytes, but {sealed.sha256[:12]}… over "
+                    f"{sealed.bytes:,} bytes was published",
+                )
 
 
 def _manifests(folder: CollectionFolder, result: Verification) -> Iterator[Generation]:
     for number in result.generations:
         path = generations.manifest_path(folder, number)
         result.files += 1
-        result.bytes += storage.size(path) or 0
         try:
             yield generations.read(folder, number)
+            result.bytes += storage.size(path) or 0
         except CorruptGeneration as error:
             result.damages.append(Damage(path, error.message, (number,)))
+
+
+def _inconsistencies(folder: CollectionFolder, manifest: Generation) -> Iterator[Damage]:
+    """What in a manifest contradicts itself."""
+    path, entries, deleted = generations.manifest_path(folder, manifest.number), manifest.segments, manifest.deleted
+    items = sum(entry.items for entry in entries) - sum(one.items for one in deleted.values())
+    passages = sum(entry.passages for entry in entries) - sum(one.passages for one in deleted.values())
+    stated = manifest.counts
+    if (stated.items, stated.passages) != (items, passages):
+        reason = (
+            f"it says {stated.items:,} items and {stated.passages:,} passages, and its segments have {items:,} and "
+            f"{passages:,}"
+        )
+        yield Damage(path, reason, (manifest.number,))
+    if stray := deleted.keys() - {entry.id for entry in entries}:
+        yield Damage(
+            path, f"it has deleted items of segment {min(stray)!r}, which it does not have", (manifest.number,)
+        )
+    if other := [entry.id for entry in entries if entry.dimension != manifest.fingerprint.dimension]:
+        yield Damage(path, f"segment {other[0]!r} has not the dimension of its model", (manifest.number,))
 
 
 def _check_deleted(folder: CollectionFolder, manifest: Generation, entry: SegmentEntry, result: Verification) -> None:
@@ -116,56 +157,19 @@ def _check_deleted(folder: CollectionFolder, manifest: Generation, entry: Segmen
     try:
         bits = generations.read_deleted(folder, manifest, entry)
         if bits is not None and int(bits.sum()) != deleted.items:
-            raise CorruptGeneration(f"it marks {int(bits.sum()):,} items, and {deleted.items:,} were published.")
+            raise CorruptGeneration(f"it marks {int(bits.sum()):,} items, and {deleted.items:,} were published")
     except CorruptGeneration as error:
         path = generations.deleted_path(folder, manifest.number, entry.id)
         result.damages.append(Damage(path, error.message, (manifest.number,)))
 
 
-def _check_segment(folder: CollectionFolder, shared: Shared, result: Verification) -> None:
-    result.files += len(shared.entry.files)
-    result.bytes += shared.entry.bytes
-    damages = damaged_files(folder, shared)
-    if not damages:
-        path = folder.segments / shared.entry.id
-        try:
-            damages = [Damage(path / n, why, shared.generations) for n, why in _structure(Segment(path, shared.entry))]
-        except CorruptGeneration as error:
-            damages = [Damage(path, error.message, shared.generations)]
-    result.damages += damages
-
-
-def _structure(segment: Segment) -> Iterator[tuple[str, str]]:
-    """What cannot be right in a segment whose files are as they were written: file and reason."""
-    if not _look_up_is_right(segment):
-        yield IDS, "its entries do not match the items' ids"
-    rows, count = segment.item_rows, segment.entry.items
-    if len(rows) and (int(rows[-1]) >= count or (np.diff(rows.astype(np.int64)) < 0).any()):
-        yield PASSAGES, "its passages are not in the order of the items"
-    if (segment.starts >= segment.ends).any():
-        yield PASSAGES, "it has passages without a text"
-    if "text" in segment.items.column_names and len(rows) and not _passages_lie_in_texts(segment):
-        yield ITEMS, "its texts are shorter than their passages reach"
-    for start in range(0, segment.entry.passages, BLOCK):
-        lengths = np.linalg.norm(segment.vectors[start : start + BLOCK], axis=1)
-        if not (np.abs(lengths - 1) < 1e-3).all():
-            yield VECTORS, f"it has vectors that are not of length 1, at row {start + int(np.argmax(lengths))} or near"
-            break
-
-
-def _look_up_is_right(segment: Segment) -> bool:
-    ids, _ = segment.ids.by_row()
-    start = 0
-    for batch in segment.items.select(["id"]).to_batches():
-        hashes = to_hashes(hash_id(id) for id in batch["id"].to_pylist())
-        if not np.array_equal(hashes, ids[start : start + len(hashes)]):
-            return False
-        start += len(hashes)
-    return segment.ids.ordered
-
-
-def _passages_lie_in_texts(segment: Segment) -> bool:
-    import pyarrow.compute as pc
-
-    lengths = pc.utf8_length(segment.items["text"]).to_numpy()
-    return bool((segment.ends <= lengths[segment.item_rows]).all())
+def _still_kept(folder: CollectionFolder, result: Verification) -> Iterator[Damage]:
+    """The damages, without those of generations that were pruned while they were being looked at."""
+    try:
+        pruned = set(result.generations) - set(generations.numbers(folder))
+    except StorageError:
+        pruned = set()
+    for damage in result.damages:
+        left = tuple(number for number in damage.generations if number not in pruned)
+        if left or not damage.generations:
+            yield replace(damage, generations=left)

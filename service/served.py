@@ -9,24 +9,29 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from indexer import generation as generations
 from indexer import models
-from indexer.errors import CollectionNotFound, NotReady, ParecidoError
+from indexer.errors import CollectionNotFound, CorruptGeneration, NotReady, ParecidoError, StorageError
 from indexer.models import Fingerprint, Model
-from indexer.snapshot import Snapshot, open_generation, verify
+from indexer.snapshot import Snapshot, open_generation, stamp, verify
 from indexer.storage import CollectionFolder, collection_folder, collection_names
 
 log = logging.getLogger("parecido")
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_TRIES = 15.0
-"""How long a generation that could not be opened is left alone."""
+"""How long a generation that could not be opened is left alone, while its files stay as they are."""
+SECONDS_BETWEEN_TRIES_OF_DAMAGE = 600.0
+"""The same where a file is not what was published: to find that again means to read much again."""
 SECONDS_TO_STOP = 1.0
 """How long a look under way may take once the service shall end."""
+
+LISTING = 0
+"""Stands for the number of a generation where they cannot even be listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,10 @@ class Problem:
 
     number: int
     message: str
-    tried: float
+    next_try: float
     """When, by time.monotonic."""
+    stamp: Hashable
+    """Of its files, when they were found wanting; once it differs, the next try is at once."""
 
 
 class Collections:
@@ -109,20 +116,27 @@ class Collections:
         for gone in (self._served.keys() | self._problems.keys()) - set(names):
             self._forget(gone)
         for name in names:
-            self._refresh_one(collection_folder(self.store, name))
+            folder = collection_folder(self.store, name)
+            try:
+                self._refresh_one(folder)
+            except StorageError as error:  # one that cannot be looked at keeps nobody from the others
+                self._note(folder, LISTING, error, None)
         self._looked = True
 
     def verify_one(self) -> bool:
         """Compare the checksums of one segment that was opened without; whether there was one."""
         for name, served in self._served.items():
             if served.unverified:
-                segment = min(served.unverified)
+                segment, folder = min(served.unverified), served.snapshot.folder
+                number = served.snapshot.generation.number
+                found = stamp(folder, number)
                 try:
                     verify(served.snapshot, {segment})
                     self._put(name, replace(served, unverified=served.unverified - {segment}))
                 except ParecidoError as error:
-                    if _is_published(served):
-                        self._withdraw(name, served.snapshot.generation.number, error)
+                    if number in generations.numbers(folder):
+                        self._note(folder, number, error, found, withdrawn=True)
+                        self._stop_serving(name)
                     else:  # its files went with it; what is mapped answers on until the next look
                         self._put(name, replace(served, unverified=frozenset()))
                 return True
@@ -136,33 +150,34 @@ class Collections:
                 self._fault = None
             except Exception as error:  # whatever it is, what is served now must go on, and the next look may succeed
                 if self._fault != str(error):
-                    log.exception("looking for new generations failed")
+                    foreseen = isinstance(error, ParecidoError)
+                    log.error("looking for new generations failed: %s", error, exc_info=not foreseen)
                 busy, self._fault = False, str(error)
             if not busy:
                 self._stop.wait(SECONDS_BETWEEN_LOOKS)
 
     def _refresh_one(self, folder: CollectionFolder) -> None:
         """Serve the newest generation that can be opened; whatever is wrong with a newer one is named."""
-        name = folder.name
-        published = generations.numbers(folder)
-        if not published:
-            self._forget(name)
-            return
+        name, published = folder.name, generations.numbers(folder)
+        self._forget_pruned(name, published)
         served = self._served.get(name)
+        if served and served.snapshot.generation.number > max(published, default=0):
+            self._note_missing(folder, served.snapshot.generation.number)
+        if not published:
+            self._stop_serving(name)
         for number in reversed(published):
             if served and served.snapshot.generation.number == number:
                 break
-            problem = self._problems.get(name, {}).get(number)
-            if problem and time.monotonic() - problem.tried < SECONDS_BETWEEN_TRIES:
+            found = stamp(folder, number)
+            problem = self._of(name).get(number)
+            if problem and problem.stamp == found and time.monotonic() < problem.next_try:
                 continue
             try:
                 self._put(name, self._open(folder, number, served))
                 break
             except ParecidoError as error:
                 if number in generations.numbers(folder):  # else it was pruned meanwhile
-                    told = {"event": "not_served", "collection": name, "generation": number, "code": error.code}
-                    log.error("collection %s: generation %d is not served: %s", name, number, error.message, extra=told)
-                    self._note(name, Problem(number, error.message, time.monotonic()))
+                    self._note(folder, number, error, found)
 
     def _open(self, folder: CollectionFolder, number: int, served: Served | None) -> Served:
         """Open a generation and its model, ready for the first query.
@@ -174,10 +189,10 @@ class Collections:
         unverified = {entry.id for entry in generation.segments}
         if served:
             unverified -= {entry.id for entry in served.snapshot.generation.segments} - served.unverified
+        model = self._loaded(generation.fingerprint) or models.load(generation.fingerprint, generation.device)
         if self._looked:
             verify(snapshot, unverified)
             unverified = set()
-        model = self._loaded(generation.fingerprint) or models.load(generation.fingerprint, generation.device)
         model.embed_query(["warm"])
         snapshot.warm()
         told = {"event": "serving", "collection": folder.name, "generation": generation.number}
@@ -195,8 +210,32 @@ class Collections:
         number = served.snapshot.generation.number
         self._problems = {**self._problems, name: {n: p for n, p in self._of(name).items() if n > number}}
 
-    def _note(self, name: str, problem: Problem) -> None:
-        self._problems = {**self._problems, name: {**self._of(name), problem.number: problem}}
+    def _note(
+        self, folder: CollectionFolder, number: int, error: ParecidoError, found: Hashable, *, withdrawn: bool = False
+    ) -> None:
+        """Remember why a generation is not served, and tell it in the log unless it was told before."""
+        name, known = folder.name, self._of(folder.name)
+        if number not in known or known[number].message != error.message:
+            what = "withdrawn" if withdrawn else "not served"
+            which = "what is newer" if number == LISTING else f"generation {number}"
+            told = {"event": what.replace(" ", "_"), "collection": name, "generation": number, "code": error.code}
+            log.error("collection %s: %s is %s: %s", name, which, what, error.message, extra=told)
+        damaged = isinstance(error, CorruptGeneration)
+        pause = SECONDS_BETWEEN_TRIES_OF_DAMAGE if damaged else SECONDS_BETWEEN_TRIES
+        problem = Problem(number, error.message, time.monotonic() + pause, found)
+        self._problems = {**self._problems, name: {**known, number: problem}}
+
+    def _note_missing(self, folder: CollectionFolder, number: int) -> None:
+        """Remember that the manifest of what was the newest generation is gone, which pruning leaves alone."""
+        path = generations.manifest_path(folder, number)
+        error = CorruptGeneration(f"The manifest {str(path)!r} is missing.", path=path)
+        self._note(folder, number, error, stamp(folder, number))
+
+    def _forget_pruned(self, name: str, published: Sequence[int]) -> None:
+        """What was wrong with generations that are there no more is wrong no more, but a newest one should be there."""
+        newest = max(published, default=0)
+        left = {n: p for n, p in self._of(name).items() if n in published or n > newest}
+        self._problems = {**self._problems, name: left}
 
     def _forget(self, name: str) -> None:
         self._stop_serving(name)
@@ -208,18 +247,10 @@ class Collections:
     def _of(self, name: str) -> Mapping[int, Problem]:
         return self._problems.get(name, {})
 
-    def _withdraw(self, name: str, number: int, error: ParecidoError) -> None:
-        told = {"event": "withdrawn", "collection": name, "generation": number, "code": error.code}
-        log.error("collection %s: generation %d is withdrawn: %s", name, number, error.message, extra=told)
-        self._stop_serving(name)
-        self._note(name, Problem(number, error.message, time.monotonic()))
-
-
-def _is_published(served: Served) -> bool:
-    """Whether the generation is still there, and was not pruned meanwhile."""
-    return served.snapshot.generation.number in generations.numbers(served.snapshot.folder)
-
 
 def _told(problems: Mapping[int, Problem]) -> str:
     """What is wrong, newest generation first."""
-    return " ".join(f"Generation {number}: {problems[number].message}" for number in sorted(problems, reverse=True))
+    return " ".join(
+        problems[number].message if number == LISTING else f"Generation {number}: {problems[number].message}"
+        for number in sorted(problems, reverse=True)
+    )

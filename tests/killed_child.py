@@ -94,6 +94,7 @@ def run(order: dict[str, Any], stand_in: StandIn) -> dict[str, Any]:
     steps.watch()
     settings = settings_for(Path(order["source"]), **order.get("settings", {}))
     if "limit" in order:
+        spool.FLUSH_ROWS = 50  # many small files, so that the limit meets those of the store too
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
     try:
         build(Path(order["store"]), order["name"], settings, Silent(), rebuild=order.get("rebuild", False))

@@ -52,7 +52,7 @@ class Oracle:
 
     def _vector(self, text: str) -> Any:
         if text not in self._vectors:
-            self._vectors[text] = self.model.embed_documents([text])[0].astype(np.float64)
+            self._vectors[text] = self.model.embed_query([text])[0].astype(np.float64)
         return self._vectors[text]
 
 

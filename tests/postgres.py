@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 PASSWORD = "s3cret/p@ss:word"  # what has to be percent-encoded in a URL
 QUOTED = "s3cret%2Fp%40ss%3Aword"
@@ -80,8 +81,8 @@ def running() -> Iterator[Postgres]:
 def _prepare(folder: Path, user: str | None, port: int) -> list[str]:
     """Make a database in the folder; returns the command that serves it."""
     spec = importlib.util.find_spec("pgserver")
-    assert spec is not None
-    assert spec.origin is not None
+    if spec is None or spec.origin is None:
+        pytest.skip("there is no PostgreSQL server for this Python and this machine: pgserver is not installed")
     package = Path(spec.origin).parent
     if user:
         libraries = package.with_name("pgserver.libs")

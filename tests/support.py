@@ -85,6 +85,15 @@ def published_files(folder: CollectionFolder) -> list[Path]:
     return [stem.with_suffix(".json"), *bitmaps, *files]
 
 
+def flip(path: Path, at: int) -> None:
+    """Change one byte of a file."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 0x41]))
+
+
 def random_vectors(rng: np.random.Generator, rows: int, dimension: int) -> Vectors:
     """Directions without preference, (rows, dimension)."""
     return normalise(rng.standard_normal((rows, dimension)))

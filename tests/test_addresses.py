@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from indexer.addresses import anchored, expand, is_database, is_url, masked, masked_within, scheme_of, unset_variable
+from indexer.addresses import (
+    anchored,
+    conceal,
+    expand,
+    is_database,
+    is_url,
+    masked,
+    masked_within,
+    scheme_of,
+    unset_variable,
+)
 from indexer.config import CollectionSettings, Settings, chosen, collection_settings, load
 from indexer.errors import ConfigurationError
 
@@ -44,6 +54,22 @@ def test_urls_within_a_text_are_shown_without_their_secrets() -> None:
     assert masked_within(f"cannot open '{URL}' nor https://x.org/a?b=secret, really") == (
         "cannot open 'postgresql://me:***@host/db' nor https://x.org/a?*** really"
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "said", "shown"),
+    [
+        (URL, 'no "secret" for me in db', 'no "***" for me in db'),
+        ("postgresql://me:p%40ss@h/d", "p%40ss is p@ss", "*** is ***"),
+        ("postgresql://me@h/d?password=p%40ss&host=/tmp/x", "p@ss at /tmp/x", "*** at /tmp/x"),
+        ("s3://key:secret@bucket/a", 'invalid bucket name "key:secret@bucket"', 'invalid bucket name "***@bucket"'),
+        ("https://h/a.csv?sig=a%2Fb&x=", "403 of /a.csv?sig=a/b", "403 of /a.csv?sig=***"),
+        ("https://h/a.csv?sig=a%2Fb", "403 of https://h/a.csv?sig=a%2Fb", "403 of https://h/a.csv?***"),
+        ("a.csv", "secret", "secret"),
+    ],
+)
+def test_what_is_said_of_a_source_is_shown_without_its_secrets(source: str, said: str, shown: str) -> None:
+    assert conceal(said, source) == shown
 
 
 @pytest.mark.parametrize(

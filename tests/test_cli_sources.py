@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
+from document_files import paragraph, pdf, word, write
 from postgres import PASSWORD, QUOTED, Postgres
 from service_support import Run
+from web import Web
 
 pytest_plugins = ["service_fixtures"]
 
@@ -87,3 +90,53 @@ def test_a_password_is_taken_from_the_environment_and_shown_nowhere(
     files = [path for path in (here / "parecido-data").rglob("*") if path.is_file()]
     assert files
     assert not any(PASSWORD.encode() in path.read_bytes() or QUOTED.encode() in path.read_bytes() for path in files)
+
+
+def test_a_file_behind_a_url_is_given_on_the_command_line(run: Run) -> None:
+    lines = b'{"id": "bread", "text": "how to bake bread"}\n{"id": "stars", "text": "how stars are born"}\n'
+    with Web() as web:
+        given = (web.put("/a.jsonl?token=hidden", lines), "--collection", "c")
+        assert counts(run, *given) == {"added": 2}
+        assert found(run, "c", "a loaf from the oven") == ["bread", "stars"]
+        web.put("/a.jsonl?token=hidden", lines.replace(b"stars are born", b"rivers flow"))
+        assert counts(run, *given) == {"changed": 1, "unchanged": 1}
+        web.put("/a.jsonl?token=hidden", lines[:-20], length=len(lines))
+        cut = run("index", *given, code=4)
+        assert f"'{web.url('/a.jsonl')}?***' cannot be read to its end" in cut.stderr
+        assert "hidden" not in cut.output
+        assert found(run, "c", "water running to the sea")[0] == "stars"
+
+
+def test_documents_of_a_folder_are_indexed_by_their_paths_with_their_titles(run: Run, here: Path) -> None:
+    docs = here / "docs"
+    write(
+        docs,
+        **{
+            "food/bread.pdf": pdf("How to bake bread", title="Bread"),
+            "sky/stars.docx": word(paragraph("How stars are born"), "Stars"),
+            "sea.html": "<title>Rivers</title><p>How rivers flow",
+            "shoes.md": "How to tie shoes",
+        },
+    )
+    given = ("docs", "--collection", "c")
+    assert counts(run, *given) == {"added": 4}
+    assert found(run, "c", "a loaf from the oven")[0] == "food/bread.pdf"
+    only = run("search", "c", "anything", "--filter", '{"title": {"$in": ["Rivers", "Stars"]}}', "--json")
+    assert {hit["id"] for hit in json.loads(only.stdout)["hits"]} == {"sea.html", "sky/stars.docx"}
+    write(docs, **{"sea.html": "<title>Rivers</title><p>How cheese is made", "food/bread.pdf": b"damaged"})
+    again = run("index", *given, "--json", code=3)
+    items = json.loads(again.stdout)["items"]
+    assert (items["changed"], items["rejected"], items["deleted"]) == (1, 1, 0)
+    assert found(run, "c", "milk, rennet and salt")[0] == "sea.html"
+    assert found(run, "c", "a loaf from the oven")[0] == "food/bread.pdf"
+
+
+def test_a_missing_extra_gives_2_and_a_glob_is_the_way_out(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(here / "docs", **{"a.md": "one", "b/c.pdf": pdf("two")})
+    monkeypatch.delitem(sys.modules, "indexer.sources.documents.pdf", raising=False)
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)
+    missing = run("index", "docs", "--collection", "c", code=2)
+    assert "'docs/b/c.pdf' is a document, which needs packages that are not installed" in missing.stderr
+    assert counts(run, "docs/**/*.md", "--collection", "c") == {"added": 1}

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from support import NAME, Place, Runs, StandIn, assert_tidy, contents, published_files, write_rows
 
-from indexer import items, storage
+from indexer import intake, items, storage
 from indexer.errors import StorageError
 from indexer.snapshot import verify
 from indexer.spool import Spool
@@ -59,7 +59,7 @@ def test_a_full_disk_at_any_sync_is_a_storage_error_that_leaves_a_whole_generati
     def linking(source: Any, target: Any) -> None:
         nonlocal linked
         link(source, target)
-        linked = True
+        linked = linked or Path(target).suffix == ".json"
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "link", linking)
@@ -176,6 +176,7 @@ def test_everything_that_a_manifest_names_is_on_disk_before_it_is_published(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "link", linking)
+    monkeypatch.setattr(intake, "plan_merge", lambda *_: [])  # so that a segment with deleted items stays
     place.run()
     files = [
         path for path in published_files(collection_folder(place.store, NAME)) if "000001-" not in str(path.parent)

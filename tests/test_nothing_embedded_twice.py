@@ -210,6 +210,17 @@ def test_the_bound_is_kept_after_each_publication_and_not_at_the_cost_of_a_run_t
     assert statistics(place.store / "embeddings.sqlite").vectors == 0
 
 
+def test_a_run_with_nothing_left_to_do_keeps_nothing_for_one_that_was_killed(
+    place: Place, runs: Runs, tmp_path: Path
+) -> None:
+    place.run(ROWS)
+    write_rows(place.source, MANY)
+    assert not runs.run_asking(place, tmp_path / "asked", die_in_call=2)
+    assert statistics(place.store / "embeddings.sqlite").pinned == SLICE
+    assert not place.run(ROWS).published
+    assert statistics(place.store / "embeddings.sqlite").pinned == 0
+
+
 def test_a_run_that_needs_a_damaged_cache_changes_nothing_and_names_it(place: Place, stand_in: StandIn) -> None:
     place.run(ROWS)
     file = place.store / "embeddings.sqlite"

@@ -136,6 +136,12 @@ def test_what_is_not_there_or_not_to_be_read_is_an_error(bucket: Any, monkeypatc
         assert "Unable to locate credentials" in failure(url).message
 
 
+def test_credentials_in_a_url_are_not_shown(bucket: Any) -> None:
+    for url in ("s3://key:hidden@bucket/a.jsonl", "s3://key:hidden@bucket/*.jsonl", "s3://hidden@bucket/a.jsonl"):
+        assert "'s3://***@bucket/" in failure(url).message
+        assert "hidden" not in failure(url).message
+
+
 def test_an_object_that_is_replaced_while_it_is_read_is_an_error(bucket: Any) -> None:
     lines = [f'{{"id": "{i}", "text": "{"x" * 1000}"}}\n'.encode() for i in range(12_000)]
     bucket.pipe("bucket/x.jsonl", b"".join(lines))

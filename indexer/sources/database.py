@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from indexer.addresses import MASK, is_url, masked
+from indexer.addresses import conceal, is_url, masked
 from indexer.errors import ConfigurationError, SourceError
 from indexer.items import Place, Rejected
 from indexer.sources.row import Row, is_unicode, known_id
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, CursorResult, Engine
 
 BATCH_ROWS = 256
-
-_SECRET = ("pass", "secret", "token", "key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +208,7 @@ def _value(value: Any) -> Any:
 
 def _cause(error: Exception, url: str) -> str:
     """What the database says, in one line, without the secrets of the URL."""
-    import sqlalchemy
-
-    parsed = sqlalchemy.make_url(url)
-    secrets = [value for key, value in parsed.query.items() if any(word in key.lower() for word in _SECRET)]
-    said = _first_line(getattr(error, "orig", None) or error)
-    for secret in (parsed.password, *secrets):
-        said = said.replace(str(secret), MASK) if secret else said
-    return said
+    return conceal(_first_line(getattr(error, "orig", None) or error), url)
 
 
 def _first_line(error: BaseException) -> str:

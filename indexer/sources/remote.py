@@ -8,20 +8,25 @@ place of a file, and a file that is replaced while it is read: none of them may 
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from indexer.addresses import masked, masked_within, scheme_of
+from indexer.addresses import conceal, masked, scheme_of
 from indexer.errors import ConfigurationError, SourceError
 
 BLOCK_BYTES = 2**20
 CONNECT_SECONDS = 30
 SILENT_SECONDS = 120
+LONGEST_CAUSE = 300
 
 HTTP = ("http", "https")
+
+_TALKATIVE = ("fsspec", "gcsfs", "s3fs")
+"""Log tracebacks of what they raise as well."""
 
 _VERSION = ("size", "ETag", "etag", "generation", "mtime", "md5Hash", "LastModified", "last_modified", "created")
 """What the file systems say of a file that changes when it does; each says some of it."""
@@ -117,6 +122,8 @@ def _file_system(url: str) -> tuple[Any, str]:
     """The file system of a URL and the path in it; listings are never from before."""
     import fsspec
 
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         options = _http_options(url) if scheme_of(url) in HTTP else {}
         fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
@@ -214,4 +221,4 @@ def _translated(error: Exception, url: str) -> OSError:
         said = "there is no such file"
     else:
         said = " ".join(str(error).split()) or type(error).__name__
-    return OSError(masked_within(said.replace(url, masked(url))))
+    return OSError(conceal(said if len(said) <= LONGEST_CAUSE else said[: LONGEST_CAUSE - 1] + "…", url))

@@ -22,12 +22,13 @@ from indexer.storage.files import (
     removed_after,
     replace_file,
     size,
+    stamp,
     sync_folder,
     write_file,
 )
 from indexer.storage.locks import Held, check_held, lock
 from indexer.storage.places import CollectionFolder, collection_folder, collection_names
-from indexer.storage.refusals import disk
+from indexer.storage.refusals import disk, refusal
 
 __all__ = [
     "CollectionFolder",
@@ -47,10 +48,12 @@ __all__ = [
     "move_folder",
     "publish",
     "read_file",
+    "refusal",
     "remove",
     "removed_after",
     "replace_file",
     "size",
+    "stamp",
     "sync_folder",
     "write_file",
 ]
