@@ -123,7 +123,6 @@ def follow(order: dict[str, Any], stand_in: StandIn) -> dict[str, Any]:
 def main() -> None:
     """Follow orders until there are no more."""
     stand_in = StandIn()
-    spool.FLUSH_ROWS = 8  # so that few rows are spread over many files, as many are
     models.identify = lambda settings: stand_in.fingerprint
     models.load = lambda fingerprint, device=None: stand_in
     for line in sys.stdin:

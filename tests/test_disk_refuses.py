@@ -93,7 +93,7 @@ def test_a_limit_on_the_size_of_files_is_a_storage_error_that_leaves_a_whole_gen
     seen = set()
     many = [{"id": f"many {i}", "text": f"{i} " * 150, "n": i} for i in range(60)]
     alike = [[{"id": f"{i}", "text": "word " * words} for i in range(2000)] for words in (1, 12)]  # one text to embed
-    small, large = [*range(0, 5000, 500), 10_000, 22_000, 50_000, 200_000], [100_000, 300_000]
+    small, large = [*range(0, 5000, 500), 10_000, 22_000, 50_000, 200_000], [100_000, 1_000_000]
     for rows, limits in (([*NEW, *many], small), (alike[0], large), (alike[1], large)):
         write_rows(place.source, rows)
         for limit in limits:
