@@ -55,10 +55,9 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 def publish(
     store: Path, name: str, rows: Sequence[Mapping[str, Any]], rebuild: bool = False, **settings: Any
 ) -> Report:
-    """Bring a collection to those rows, however few."""
+    """Bring a collection to those rows, whatever vanishes."""
     store.mkdir(parents=True, exist_ok=True)
-    source = write_rows(store / f"{name}.jsonl", rows)
-    values = {"source": str(source), "max_shrink": 1.0, **settings}
+    values = {"source": str(write_rows(store / f"{name}.jsonl", rows)), "max_shrink": 1, **settings}
     return build(store, name, collection_settings(values, name), Quiet(), rebuild)
 
 
