@@ -26,7 +26,7 @@ from indexer.vectors import Vectors
 WINDOW_ITEMS = 16_384
 WINDOW_CHARACTERS = 16_000_000
 SLICE = 256
-"""Most texts handed to the model at once: the step of the progress bar, and what a killed run may have embedded in vain."""
+"""Most texts handed to the model at once: the progress bar's step, and what a killed run may have embedded in vain."""
 SLICE_CHARACTERS = 50_000
 """Most characters handed to it at once, unless one text has more: some seconds' work on a slow machine."""
 
