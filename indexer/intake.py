@@ -143,20 +143,30 @@ def begun(
 def _opened(folder: CollectionFolder, fresh: bool) -> Snapshot | None:
     """What the source is compared with; its look-ups are checked, else damage would pass for new, changed or gone."""
     try:
-        snapshot, problems = open_good(folder)
-        check_all(snapshot, IDS)
+        with contextlib.nullcontext() if fresh else advised(folder):
+            snapshot, problems = open_good(folder)
+            check_all(snapshot, IDS)
     except CorruptGeneration as error:
-        if fresh:
-            log.warning("collection %s is built from nothing: %s", folder.name, error.message)
-            return None
-        raise CorruptGeneration(
-            f"{error.message} There is nothing sound to compare the source with: `parecido repair {folder.name}` mends "
-            f"what can be mended, `parecido index {folder.name} --rebuild` builds it anew from its source.",
-            path=error.path,
-        ) from error
+        if not fresh:
+            raise
+        log.warning("collection %s is built from nothing: %s", folder.name, error.message)
+        return None
     for number, problem in problems.items():
         log.warning("collection %s: generation %d is passed over: %s", folder.name, number, problem.message)
     return snapshot
+
+
+@contextlib.contextmanager
+def advised(folder: CollectionFolder) -> Iterator[None]:
+    """What is said of damage in there also says how a run gets past it."""
+    try:
+        yield
+    except CorruptGeneration as error:
+        raise CorruptGeneration(
+            f"{error.message} `parecido repair {folder.name}` mends what can be mended, `parecido index {folder.name} "
+            "--rebuild` builds it anew from its source.",
+            path=error.path,
+        ) from error
 
 
 def rebuild_reason(
@@ -188,7 +198,7 @@ def take_in(run: Run) -> Intake:
         found = compare(spool, published, run.rejects, run.settings.allow_unread_deletions)
         survivors = [] if rebuild else _survivors(published, found)
         if rebuild and run.current and (found.kept or found.held):
-            check_all(run.current, ITEMS)  # they are carried over from there
+            _check_carried(run.current)
     run.rejects.keep(run.folder.path / REJECTS)
     schema = _schema(run, inferred, found)
     return Intake(
@@ -202,6 +212,18 @@ def take_in(run: Run) -> Intake:
         folds=[] if rebuild else _folds(run, survivors, found),
         refused=_refused(run, found, published, rows),
     )
+
+
+def _check_carried(current: Snapshot) -> None:
+    """Raise CorruptGeneration unless the published items can be carried over into a rebuild as they are."""
+    try:
+        check_all(current, ITEMS)
+    except CorruptGeneration as error:
+        raise CorruptGeneration(
+            f"{error.message} Items of it would be kept, because rows of the source were rejected: mend those, and run "
+            "it again.",
+            path=error.path,
+        ) from error
 
 
 def why_published(run: Run, taken: Intake) -> str:

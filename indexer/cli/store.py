@@ -120,13 +120,21 @@ def prune(
 def verify(names: tuple[str, ...], store: Path | None, config: Path | None, as_json: bool) -> None:
     """Compare every file of every kept generation with its checksum and its structure.
 
-    Of every collection, or those named. Exit code 1 where anything is wrong, with each file and what is wrong with it.
+    Of every collection and the embedding cache, or of the collections named. Exit code 1 where anything is wrong, with
+    each file and what is wrong with it.
     """
+    from indexer.models.cache import cache_path
+    from indexer.models.cache_check import verify_cache
     from indexer.verify import verify as look
 
-    found = [look(folder) for folder in _folders(settings_of(config, store), names)]
-    emit(found) if as_json else click.echo("\n".join(map(printing.verified, found)))
-    if any(one.damages for one in found):
+    settings = settings_of(config, store)
+    found = [look(folder) for folder in _folders(settings, names)]
+    cache = None if names else verify_cache(cache_path(settings.store, settings.cache))
+    if as_json:
+        emit({"collections": found, "cache": cache})
+    else:
+        click.echo(printing.verifications(found, cache))
+    if any(one.damages for one in found) or (cache and cache.damages):
         sys.exit(FAILED)
 
 
