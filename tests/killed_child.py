@@ -1,7 +1,7 @@
-"""A process that forks runs of the indexer which do not live to their end.
+"""A process that forks runs of the indexer, rollbacks and resumes which do not live to their end.
 
-One JSON object a line comes in: `store`, `source`, `name`, and maybe `settings`, `rebuild`, `kill`, the number of the
-step before which the run kills itself, `limit`, the bytes that no file may pass, `asked`, a file to which every text is
+One JSON object a line comes in: `store`, `source`, `name`, and maybe `act`, "rollback" or "resume" in place of a run,
+`settings`, `rebuild`, `kill`, the number of the step before which the run kills itself, `limit`, the bytes that no file may pass, `asked`, a file to which every text is
 appended that the model is asked to embed, and `die_in_call`, the call of the model that does not return. One goes out:
 `signal`, what ended the run (0 for nothing), `error`, what it raised, and `steps`, the names of its steps where it
 ended by itself. A step is a call that changes the disk; one of `write` is done by half before the kill.
@@ -23,10 +23,12 @@ from support import Silent, StandIn, settings_for
 
 from indexer import models, spool
 from indexer.build import build
+from indexer.rollback import resume, rollback
 from indexer.storage import OutputFile
 from indexer.vectors import Vectors
 
 CALLS = ("fsync", "ftruncate", "link", "mkdir", "pwrite", "rename", "replace", "rmdir", "unlink")
+ACTS: dict[str | None, Callable[[Path, str], object]] = {"rollback": rollback, "resume": resume}
 
 
 class Steps:
@@ -97,7 +99,10 @@ def run(order: dict[str, Any], stand_in: StandIn) -> dict[str, Any]:
         spool.FLUSH_ROWS = 50  # many small files, so that the limit meets those of the store too
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
     try:
-        build(Path(order["store"]), order["name"], settings, Silent(), rebuild=order.get("rebuild", False))
+        if act := ACTS.get(order.get("act")):
+            act(Path(order["store"]), order["name"])
+        else:
+            build(Path(order["store"]), order["name"], settings, Silent(), rebuild=order.get("rebuild", False))
     except Exception as error:
         return {"steps": steps.names, "error": f"{type(error).__name__}: {error}"}
     return {"steps": steps.names, "error": None}

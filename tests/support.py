@@ -215,7 +215,14 @@ class Runs:
 
     def run(self, place: Place, kill: int, rebuild: bool = False) -> list[str] | None:
         """Run and be killed before step `kill`; all steps where it is 0 or there are not so many."""
-        answer = self._answer(place, kill=kill, rebuild=rebuild)
+        return self._steps(place, kill=kill, rebuild=rebuild)
+
+    def go_back(self, place: Place, kill: int, act: str) -> list[str] | None:
+        """The same with a "rollback" or a "resume" in place of a run."""
+        return self._steps(place, kill=kill, act=act)
+
+    def _steps(self, place: Place, **order: Any) -> list[str] | None:
+        answer = self._answer(place, **order)
         assert answer["error"] is None
         assert answer["signal"] == (0 if answer["steps"] else signal.SIGKILL)
         steps: list[str] | None = answer["steps"]
