@@ -1,10 +1,11 @@
 """A process that forks runs of the indexer, rollbacks and resumes which do not live to their end.
 
 One JSON object a line comes in: `store`, `source`, `name`, and maybe `act`, "rollback" or "resume" in place of a run,
-`settings`, `rebuild`, `kill`, the number of the step before which the run kills itself, `limit`, the bytes that no file may pass, `asked`, a file to which every text is
-appended that the model is asked to embed, and `die_in_call`, the call of the model that does not return. One goes out:
-`signal`, what ended the run (0 for nothing), `error`, what it raised, and `steps`, the names of its steps where it
-ended by itself. A step is a call that changes the disk; one of `write` is done by half before the kill.
+`settings`, `rebuild`, `kill`, the number of the step before which it kills itself, `limit`, the bytes that no file may
+pass, `asked`, a file to which every text is appended that the model is asked to embed, and `die_in_call`, the call of
+the model that does not return. One goes out: `signal`, what ended it (0 for nothing), `error`, what it raised, and
+`steps`, the names of its steps where it ended by itself. A step is a call that changes the disk; one of `write` is done
+by half before the kill.
 """
 
 from __future__ import annotations
