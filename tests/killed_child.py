@@ -1,7 +1,8 @@
 """A process that forks runs of the indexer which do not live to their end.
 
-One JSON object a line comes in: `store`, `source`, `name`, and maybe `settings`, `rebuild`, `kill`, the number of the
-step before which the run kills itself, `limit`, the bytes that no file may pass, `asked`, a file to which every text is
+One JSON object a line comes in: `store`, `source`, `name`, and maybe `settings`, `rebuild`, `keep`, the number of
+generations that a prune, which then takes the run's place, keeps whatever their age, `kill`, the number of the step
+before which the run kills itself, `limit`, the bytes that no file may pass, `asked`, a file to which every text is
 appended that the model is asked to embed, and `die_in_call`, the call of the model that does not return. One goes out:
 `signal`, what ended the run (0 for nothing), `error`, what it raised, and `steps`, the names of its steps where it
 ended by itself. A step is a call that changes the disk; one of `write` is done by half before the kill.
@@ -16,14 +17,16 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from support import Silent, StandIn, settings_for
 
-from indexer import models, spool
+from indexer import models, spool, storage
 from indexer.build import build
-from indexer.storage import OutputFile
+from indexer.prune import prune
+from indexer.storage import OutputFile, collection_folder
 from indexer.vectors import Vectors
 
 CALLS = ("fsync", "ftruncate", "link", "mkdir", "pwrite", "rename", "replace", "rmdir", "unlink")
@@ -96,8 +99,13 @@ def run(order: dict[str, Any], stand_in: StandIn) -> dict[str, Any]:
     if "limit" in order:
         spool.FLUSH_ROWS = 50  # many small files, so that the limit meets those of the store too
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
+    store, name = Path(order["store"]), order["name"]
     try:
-        build(Path(order["store"]), order["name"], settings, Silent(), rebuild=order.get("rebuild", False))
+        if keep := order.get("keep"):
+            with storage.lock(folder := collection_folder(store, name)):
+                prune(folder, keep, timedelta(0))
+        else:
+            build(store, name, settings, Silent(), rebuild=order.get("rebuild", False))
     except Exception as error:
         return {"steps": steps.names, "error": f"{type(error).__name__}: {error}"}
     return {"steps": steps.names, "error": None}

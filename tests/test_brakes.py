@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from support import NAME, Place, StandIn, assert_whole, contents, write_rows
 
 from indexer.brakes import too_much_rejected, too_much_shrinks
-from indexer.errors import BrakeRefused
+from indexer.errors import BrakeRefused, SourceError
 from service.cli import main
 
 ROWS = [{"id": f"item {i}", "text": f"This is text {i}.", "n": i} for i in range(10)]
@@ -112,7 +112,7 @@ def test_the_list_of_what_would_vanish_goes_with_the_next_good_run_and_no_sooner
     with pytest.raises(BrakeRefused):
         place.run(ROWS[:4], max_shrink=0.2)
     place.source.rename(place.source.with_suffix(".away"))
-    with pytest.raises(Exception, match="rows.jsonl"):
+    with pytest.raises(SourceError, match=place.source.name):
         place.run(max_shrink=0.2)
     assert len(listed(place)) == 6
     assert place.run(ROWS, max_shrink=0.2).published is False
