@@ -143,7 +143,7 @@ def _write(run: Run, taken: Intake, cache: EmbeddingCache, counter: Counter) -> 
 
 def _folded(run: Run, taken: Intake, shape: SegmentShape) -> Iterator[Rows]:
     """The live items of the segments that are folded; each is checked first, so that no damage is copied."""
-    folding = {fold.segment for fold in taken.folds}
+    folding = {fold.segment for fold in taken.folds if fold.passages}
     if not folding or run.current is None:
         return
     with run.watch.stage("verify"), advised(run.folder):

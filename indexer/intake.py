@@ -98,6 +98,7 @@ class Intake:
     survivors: list[Survivor]
     """The published segments that still hold a live item; none in a rebuild."""
     folds: list[Fold]
+    """The published segments that are written again with what is new, or left out; none in a rebuild."""
     refused: str | None
     """Why the run must not go on."""
 
@@ -207,7 +208,7 @@ def take_in(run: Run) -> Intake:
         rows=rows,
         rebuild=rebuild,
         survivors=survivors,
-        folds=_folds(run, survivors, found),
+        folds=[] if rebuild else _folds(run, survivors, found),
         refused=_refused(run, found, published, rows),
     )
 
@@ -263,14 +264,20 @@ def _survivors(published: Published, found: Comparison) -> list[Survivor]:
 
 
 def _folds(run: Run, survivors: list[Survivor], found: Comparison) -> list[Fold]:
-    """What to fold; how many passages are new is estimated from how many an item has so far."""
+    """What to fold or to leave out; how many passages are new is estimated from how many an item has so far."""
     old = run.published
     if not old or not (found.to_write or found.deleted):
         return []
     each = old.counts.passages / old.counts.items if old.counts.items else 1
     sizes = [Size(s.part.segment.entry.id, s.part.segment.entry.passages, s.live_passages) for s in survivors]
+    left = {size.id for size in sizes}
+    gone = [
+        Fold(entry.id, 0, f"none of its {entry.passages:,} passages is in use any more")
+        for entry in old.segments
+        if entry.id not in left
+    ]
     shape = SegmentShape(run.number, old.schema, run.fingerprint.dimension, old.store_text)
-    return plan_merge(sizes, round(found.to_write * each), shape.most_passages)
+    return gone + plan_merge(sizes, round(found.to_write * each), shape.most_passages)
 
 
 def _schema(run: Run, inferred: Schema, found: Comparison) -> Schema:
