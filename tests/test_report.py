@@ -113,9 +113,8 @@ def test_the_report_is_kept_beside_its_generation_and_the_history_tells_it(
             k: v for k, v in expected["seconds"].items() if k not in ("publish", "total")
         }
         assert kept == {k: v for k, v in expected.items() if k not in ("peak_rss_bytes", "seconds")}
-    newest, oldest = json.loads(
-        CliRunner().invoke(main, ["generations", NAME, "--json", "--store", str(place.store)]).stdout
-    )
+    history = ["generations", NAME, "--store", str(place.store)]
+    newest, oldest = json.loads(CliRunner().invoke(main, [*history, "--json"]).stdout)
     assert (newest["run"]["reason"], newest["run"]["items"]["deleted"]) == ("the passage settings changed", 5)
     assert oldest["run"]["items"]["added"] == 10
     text = CliRunner().invoke(main, history).stdout.splitlines()
