@@ -258,8 +258,9 @@ def _survivors(published: Published, found: Comparison) -> list[Survivor]:
     survivors = []
     for part, dead in published.dead(found):
         if not dead.all():
-            live = part.segment.entry.passages - int(dead[part.segment.item_rows].sum())
-            survivors.append(Survivor(part, dead, live))
+            gone = int(dead[part.segment.item_rows].sum()) if dead.any() else 0
+            part.segment.release()
+            survivors.append(Survivor(part, dead, part.segment.entry.passages - gone))
     return survivors
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from indexer import generation as generations
 from indexer import last_run, storage
-from indexer.columns import map_table, to_hashes
+from indexer.columns import MappedTable, to_hashes
 from indexer.errors import CorruptGeneration, StorageError
 from indexer.generation import Generation
 from indexer.items import hash_id
@@ -115,7 +115,7 @@ def _rebuilt(name: str, old: Path, new: Path, entry: SegmentEntry) -> Sealed:
     """A derived file of a segment, written anew from its other files."""
     if name == ANN:
         return write_ann(new, entry.passages, entry.dimension, old / VECTORS)
-    items = map_table(old / ITEMS)
+    items = MappedTable(old / ITEMS).table
     ids = to_hashes(hash_id(id) for batch in items.to_batches() for id in batch["id"].to_pylist())
     contents: pa.ChunkedArray = items["content"]
     return write_ids(new, ids, to_hashes(contents.to_pylist()))

@@ -58,7 +58,9 @@ class Snapshot:
         if deleted is None:
             return LiveSegment(segment, None, None)
         live = ~deleted
-        return LiveSegment(segment, live, live[segment.item_rows])
+        live_passages = live[segment.item_rows]
+        segment.release()
+        return LiveSegment(segment, live, live_passages)
 
     def find(self, id: str) -> Found | None:
         """The live item of that id; the id itself is compared, not only its hash."""
