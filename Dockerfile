@@ -7,12 +7,13 @@ WORKDIR /build
 # names. Where torch's own index cannot be reached, its CPU build can come from here.
 ARG PIP_FIND_LINKS=/opt/wheels
 
-# What Parecido needs changes seldom, Parecido itself often: two layers.
+# What Parecido needs changes seldom, Parecido itself often: two layers. What reads PDF, HTML and Word files is needed too,
+# as such files may lie in ./documents.
 COPY tools/install.sh tools/
 COPY pyproject.toml constraints.txt ./
 RUN mkdir -p /opt/wheels \
-    && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-        > requirements.txt \
+    && python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print(*p['dependencies'], *p['optional-dependencies']['documents'], sep='\n')" > requirements.txt \
     && tools/install.sh /opt/parecido -r requirements.txt \
     && /opt/parecido/bin/pip uninstall --quiet --yes uv
 COPY README.md LICENSE ./

@@ -9,6 +9,8 @@ File: FAISS's own format, read memory-mapped (IO_FLAG_MMAP_IFC), so that every p
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import faiss
@@ -57,13 +59,30 @@ class AnnIndex:
 
         Only rows whose mask is true are proposed; row -1 stands where there are fewer than k.
         """
-        if mask is None:
-            figures, rows = self._index.search(queries, k)
+        with _threads_for(len(queries)):
+            if mask is None:
+                figures, rows = self._index.search(queries, k)
+                return figures, rows
+            bits = np.packbits(mask, bitorder="little")
+            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+            figures, rows = self._index.search(queries, k, params=parameters)
             return figures, rows
-        bits = np.packbits(mask, bitorder="little")
-        parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-        figures, rows = self._index.search(queries, k, params=parameters)
-        return figures, rows
+
+
+@contextlib.contextmanager
+def _threads_for(queries: int) -> Iterator[None]:
+    """Let one query be answered by this thread alone.
+
+    FAISS divides a scan by queries, so that the others would have nothing to do but make this one wait for them; on a
+    busy machine that takes longer than the scan. How many threads OpenMP uses is remembered for each thread by itself.
+    """
+    before = faiss.omp_get_max_threads()
+    if queries == 1:
+        faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def write(vectors: Vectors, file: OutputFile) -> None:

@@ -24,7 +24,7 @@ from indexer.config import CacheSettings, CollectionSettings, check_collection_n
 from indexer.embedding import Counter, prepare
 from indexer.errors import BrakeRefused, CollectionLocked, OnHold, StorageError
 from indexer.generation import Counts, Deleted, Generation
-from indexer.intake import REJECTS, Intake, Run, Survivor, begun, take_in, why_published
+from indexer.intake import REJECTS, Intake, Run, Survivor, advised, begun, take_in, why_published
 from indexer.merge import copied
 from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.prune import prune
@@ -143,10 +143,10 @@ def _write(run: Run, taken: Intake, cache: EmbeddingCache, counter: Counter) -> 
 
 def _folded(run: Run, taken: Intake, shape: SegmentShape) -> Iterator[Rows]:
     """The live items of the segments that are folded; each is checked first, so that no damage is copied."""
-    folding = {fold.segment for fold in taken.folds}
+    folding = {fold.segment for fold in taken.folds if fold.passages}
     if not folding or run.current is None:
         return
-    with run.watch.stage("verify"):
+    with run.watch.stage("verify"), advised(run.folder):
         verify(run.current, folding)
     for survivor in taken.survivors:
         segment = survivor.part.segment
@@ -168,7 +168,8 @@ def _embedded(run: Run, taken: Intake, cache: EmbeddingCache, counter: Counter) 
     run.progress.begin("embed", taken.to_write, "items")
     vectors = cache.for_run(run.fingerprint, run.folder.path)
     prepared = prepare(taken.pending(), model, chunker, reuse, vectors, counter, run.progress)
-    yield from _timed(run.watch, "embed", prepared)
+    with advised(run.folder):
+        yield from _timed(run.watch, "embed", prepared)
 
 
 def _timed(watch: Stopwatch, stage: str, source: Iterator[T]) -> Iterator[T]:

@@ -26,7 +26,9 @@ from indexer.vectors import Vectors
 WINDOW_ITEMS = 16_384
 WINDOW_CHARACTERS = 16_000_000
 SLICE = 256
-"""Texts handed to the model at once: the step of the progress bar, and what a killed run may have embedded in vain."""
+"""Most texts handed to the model at once: the progress bar's step, and what a killed run may have embedded in vain."""
+SLICE_CHARACTERS = 50_000
+"""Most characters handed to it at once, unless one text has more: some seconds' work on a slow machine."""
 COPIED_ITEMS = 256
 """Items whose published vectors are copied before their pages are let go: each may touch some 16 of them."""
 
@@ -154,8 +156,7 @@ def _embed(
     order = sorted(missing, key=lambda row: len(window.texts[row]), reverse=True)
     total = sum(len(window.texts[row]) for row in order)
     done = reported = 0
-    for start in range(0, len(order), SLICE):
-        rows = order[start : start + SLICE]
+    for rows in _slices(window, order):
         texts = [window.texts[row] for row in rows]
         vectors[rows] = model.embed_documents(texts)
         cache.put(_keys(window, rows, model), vectors[rows], model.numeric_path)
@@ -164,6 +165,21 @@ def _embed(
         progress.advance(step)
         reported += step
     progress.advance(len(window.items) - reported)
+
+
+def _slices(window: _Window, order: list[int]) -> Iterator[list[int]]:
+    """The rows in their order, in slices that are bounded in number and in characters."""
+    rows: list[int] = []
+    characters = 0
+    for row in order:
+        length = len(window.texts[row])
+        if rows and (len(rows) >= SLICE or characters + length > SLICE_CHARACTERS):
+            yield rows
+            rows, characters = [], 0
+        rows.append(row)
+        characters += length
+    if rows:
+        yield rows
 
 
 def _count(window: _Window, embedded: list[int], counter: Counter) -> None:

@@ -29,7 +29,7 @@ from indexer.prune import remove_leftovers
 from indexer.rejects import Rejects
 from indexer.report import Progress, Stopwatch
 from indexer.segment import IDS, ITEMS
-from indexer.snapshot import LiveSegment, Snapshot, check_all, open_good
+from indexer.snapshot import LiveSegment, Snapshot, check_all, find_good
 from indexer.sources import open_source
 from indexer.sources.mapping import read_items
 from indexer.sources.schema import SchemaInference
@@ -98,6 +98,7 @@ class Intake:
     survivors: list[Survivor]
     """The published segments that still hold a live item; none in a rebuild."""
     folds: list[Fold]
+    """The published segments that are written again with what is new, or left out; none in a rebuild."""
     refused: str | None
     """Why the run must not go on."""
 
@@ -142,20 +143,29 @@ def begun(
 def _opened(folder: CollectionFolder, fresh: bool) -> Snapshot | None:
     """What the source is compared with; its look-ups are checked, else damage would pass for new, changed or gone."""
     try:
-        snapshot, problems = open_good(folder)
-        check_all(snapshot, IDS)
+        with contextlib.nullcontext() if fresh else advised(folder):
+            snapshot, problems = find_good(folder)
+            if snapshot is None:
+                raise problems[max(problems)]
+            check_all(snapshot, IDS)
     except CorruptGeneration as error:
-        if fresh:
-            log.warning("collection %s is built from nothing: %s", folder.name, error.message)
-            return None
-        raise CorruptGeneration(
-            f"{error.message} There is nothing sound to compare the source with: `parecido repair {folder.name}` mends "
-            f"what can be mended, `parecido index {folder.name} --rebuild` builds it anew from its source.",
-            path=error.path,
-        ) from error
+        if not fresh:
+            raise
+        log.warning("collection %s is built from nothing: %s", folder.name, error.message)
+        return None
     for number, problem in problems.items():
         log.warning("collection %s: generation %d is passed over: %s", folder.name, number, problem.message)
     return snapshot
+
+
+@contextlib.contextmanager
+def advised(folder: CollectionFolder) -> Iterator[None]:
+    """What is said of damage in there also says how a run gets past it."""
+    try:
+        yield
+    except CorruptGeneration as error:
+        way_out = generations.way_out(folder)
+        raise CorruptGeneration(f"{error.message} {way_out}.", path=error.path) from error
 
 
 def rebuild_reason(
@@ -187,7 +197,7 @@ def take_in(run: Run) -> Intake:
         found = compare(spool, published, run.rejects, run.settings.allow_unread_deletions)
         survivors = [] if rebuild else _survivors(published, found)
         if rebuild and run.current and (found.kept or found.held):
-            check_all(run.current, ITEMS)  # they are carried over from there
+            _check_carried(run.current)
     run.rejects.keep(run.folder.path / REJECTS)
     schema = _schema(run, inferred, found)
     return Intake(
@@ -198,9 +208,21 @@ def take_in(run: Run) -> Intake:
         rows=rows,
         rebuild=rebuild,
         survivors=survivors,
-        folds=_folds(run, survivors, found),
+        folds=[] if rebuild else _folds(run, survivors, found),
         refused=_refused(run, found, published, rows),
     )
+
+
+def _check_carried(current: Snapshot) -> None:
+    """Raise CorruptGeneration unless the published items can be carried over into a rebuild as they are."""
+    try:
+        check_all(current, ITEMS)
+    except CorruptGeneration as error:
+        raise CorruptGeneration(
+            f"{error.message} Items of it would be kept, because rows of the source were rejected: mend those, and run "
+            "it again.",
+            path=error.path,
+        ) from error
 
 
 def why_published(run: Run, taken: Intake) -> str:
@@ -243,14 +265,20 @@ def _survivors(published: Published, found: Comparison) -> list[Survivor]:
 
 
 def _folds(run: Run, survivors: list[Survivor], found: Comparison) -> list[Fold]:
-    """What to fold; how many passages are new is estimated from how many an item has so far."""
+    """What to fold or to leave out; how many passages are new is estimated from how many an item has so far."""
     old = run.published
     if not old or not (found.to_write or found.deleted):
         return []
     each = old.counts.passages / old.counts.items if old.counts.items else 1
     sizes = [Size(s.part.segment.entry.id, s.part.segment.entry.passages, s.live_passages) for s in survivors]
+    left = {size.id for size in sizes}
+    gone = [
+        Fold(entry.id, 0, f"none of its {entry.passages:,} passages is in use any more")
+        for entry in old.segments
+        if entry.id not in left
+    ]
     shape = SegmentShape(run.number, old.schema, run.fingerprint.dimension, old.store_text)
-    return plan_merge(sizes, round(found.to_write * each), shape.most_passages)
+    return gone + plan_merge(sizes, round(found.to_write * each), shape.most_passages)
 
 
 def _schema(run: Run, inferred: Schema, found: Comparison) -> Schema:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         StatusAnswer,
     )
     from indexer.estimate import Estimate
+    from indexer.models.cache_check import CacheVerification
     from indexer.models.cache_contents import Emptied, Statistics
     from indexer.prune import Pruned
     from indexer.repair import Repair
@@ -137,12 +138,25 @@ def pruned(collection: str, done: Pruned, dry_run: bool) -> str:
     return "\n".join(lines + [f"  generation {verdict.number}: {verdict.reason}" for verdict in gone])
 
 
-def verified(found: Verification) -> str:
-    """What was read, and each file that is not what it should be."""
+def verifications(collections: Sequence[Verification], cache: CacheVerification | None) -> str:
+    """What was read of each collection and of the cache, and each file that is not what it should be."""
+    told = [*map(_verified, collections), *([_verified_cache(cache)] if cache else [])]
+    return "\n".join(told)
+
+
+def _verified(found: Verification) -> str:
     read = f"{len(found.generations)} generations, {found.files:,} files, {found.bytes / 1e6:,.1f} MB"
     if not found.damages:
         return f"{found.collection}: {read}, all as published"
     return "\n".join([f"{found.collection}: {read}, {len(found.damages)} damaged", *map(_damage, found.damages)])
+
+
+def _verified_cache(found: CacheVerification) -> str:
+    read = f"embedding cache: {found.vectors:,} vectors, {found.bytes / 1e6:,.1f} MB"
+    if not found.damages:
+        return f"{read}, all as stored"
+    lines = [f"{read}, damaged", *(f"  {found.path}: {reason}" for reason in found.damages)]
+    return "\n".join([*lines, "  `parecido cache --empty --all` empties it; what it held is then embedded again"])
 
 
 def repaired(done: Repair) -> str:

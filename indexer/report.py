@@ -58,10 +58,11 @@ class PassageCounts:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A segment that was folded into the new one."""
+    """A segment that was folded into the new one, or left out."""
 
     segment: str
     passages: int
+    """Those that were copied; 0 where there was nothing left in it."""
     reason: str
 
 

@@ -7,6 +7,8 @@ content without the hold.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +30,8 @@ def rollback(store: Path, name: str, number: int | None = None) -> Generation:
     rollback goes further back. Raises GenerationNotFound where there is none, CorruptGeneration where it is damaged,
     CollectionLocked and StorageError; the current generation is then what it was.
     """
-    folder = collection_folder(store, check_collection_name(name))
-    with storage.lock(folder):
-        remove_leftovers(folder)
+    with _locked(store, name) as folder:
         published = generations.numbers(folder)
-        if not published:
-            raise generations.nothing_published(folder)
         target = _before_current(folder, published) if number is None else number
         if target not in published:
             raise GenerationNotFound(
@@ -45,14 +43,27 @@ def rollback(store: Path, name: str, number: int | None = None) -> Generation:
 
 
 def resume(store: Path, name: str) -> Generation | None:
-    """Lift the hold of a rollback, so that runs go on; None where the collection is not on hold."""
+    """Lift the hold of a rollback, so that runs go on; None where the collection is not on hold.
+
+    What counts is the newest manifest that can be read, as it does for runs; raises CorruptGeneration where none can.
+    """
+    with _locked(store, name) as folder:
+        newest = generations.newest_readable(folder) or generations.current(folder)
+        if not newest.hold:
+            return None
+        number = generations.numbers(folder)[-1] + 1
+        return _publish(folder, newest, number, origin=newest.origin, hold=False)
+
+
+@contextlib.contextmanager
+def _locked(store: Path, name: str) -> Iterator[CollectionFolder]:
+    """The collection, locked and without leftovers; raises CollectionNotFound, and makes nothing, where it is none."""
     folder = collection_folder(store, check_collection_name(name))
+    if not generations.numbers(folder):
+        raise generations.nothing_published(folder)
     with storage.lock(folder):
         remove_leftovers(folder)
-        current = generations.current(folder)
-        if not current.hold:
-            return None
-        return _publish(folder, current, current.number + 1, origin=current.origin, hold=False)
+        yield folder
 
 
 def _before_current(folder: CollectionFolder, published: list[int]) -> int:

@@ -176,13 +176,12 @@ def check_sizes(folder: Path, entry: SegmentEntry) -> None:
 
 @contextlib.contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-    """Whatever Arrow and Python make of damaged bytes names the file; a disk that refuses is not damage."""
+    """Whatever Arrow and Python make of damaged bytes names the file; of a disk that refuses, say that it does."""
     try:
         yield
     except (pa.ArrowException, OSError, LookupError, OverflowError, ValueError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
-            with storage.disk(path, "read"):
-                raise
+            raise CorruptGeneration(storage.refusal(path, "read", error).message, path=path) from error
         raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.", path=path) from error
 
 

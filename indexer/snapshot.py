@@ -94,9 +94,15 @@ def open_good(folder: CollectionFolder) -> tuple[Snapshot, dict[int, CorruptGene
     opened.
     """
     snapshot, problems = find_good(folder)
-    if snapshot is None:
-        raise problems[max(problems)] if problems else generations.nothing_published(folder)
-    return snapshot, problems
+    if snapshot is not None:
+        return snapshot, problems
+    if not problems:
+        raise generations.nothing_published(folder)
+    newest = problems[max(problems)]
+    raise CorruptGeneration(
+        f"{newest.message} No generation of {folder.name!r} can be opened: {generations.way_out(folder)}.",
+        path=newest.path,
+    ) from newest
 
 
 def find_good(folder: CollectionFolder) -> tuple[Snapshot | None, dict[int, CorruptGeneration]]:

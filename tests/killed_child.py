@@ -1,7 +1,8 @@
-"""A process that forks runs of the indexer which do not live to their end.
+"""A process that forks runs of the indexer and other verbs which do not live to their end.
 
-One JSON object a line comes in: `store`, `source`, `name`, and maybe `settings`, `rebuild`, `kill`, the number of the
-step before which the run kills itself, `limit`, the bytes that no file may pass, `asked`, a file to which every text is
+One JSON object a line comes in: `store`, `source`, `name`, and maybe `settings`, `rebuild`, `verb`, what is done in
+the place of a run (`rollback`, `resume` or `prune`, which keeps the last generation), `kill`, the number of the step
+before which the run kills itself, `limit`, the bytes that no file may pass, `asked`, a file to which every text is
 appended that the model is asked to embed, and `die_in_call`, the call of the model that does not return. One goes out:
 `signal`, what ended the run (0 for nothing), `error`, what it raised, and `steps`, the names of its steps where it
 ended by itself. A step is a call that changes the disk; one of `write` is done by half before the kill.
@@ -16,6 +17,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,10 @@ from support import Silent, StandIn, settings_for
 
 from indexer import models, spool
 from indexer.build import build
-from indexer.storage import OutputFile
+from indexer.config import CollectionSettings
+from indexer.prune import prune
+from indexer.rollback import resume, rollback
+from indexer.storage import OutputFile, collection_folder, lock
 from indexer.vectors import Vectors
 
 CALLS = ("fsync", "ftruncate", "link", "mkdir", "pwrite", "rename", "replace", "rmdir", "unlink")
@@ -97,10 +102,26 @@ def run(order: dict[str, Any], stand_in: StandIn) -> dict[str, Any]:
         spool.FLUSH_ROWS = 50  # many small files, so that the limit meets those of the store too
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
     try:
-        build(Path(order["store"]), order["name"], settings, Silent(), rebuild=order.get("rebuild", False))
+        do(order, settings)
     except Exception as error:
         return {"steps": steps.names, "error": f"{type(error).__name__}: {error}"}
     return {"steps": steps.names, "error": None}
+
+
+def do(order: dict[str, Any], settings: CollectionSettings) -> None:
+    """What is asked for."""
+    store, name = Path(order["store"]), order["name"]
+    match order.get("verb"):
+        case "rollback":
+            rollback(store, name)
+        case "resume":
+            resume(store, name)
+        case "prune":
+            folder = collection_folder(store, name)
+            with lock(folder):
+                prune(folder, 1, timedelta(0))
+        case _:
+            build(store, name, settings, Silent(), rebuild=order.get("rebuild", False))
 
 
 def follow(order: dict[str, Any], stand_in: StandIn) -> dict[str, Any]:

@@ -55,10 +55,10 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 def publish(
     store: Path, name: str, rows: Sequence[Mapping[str, Any]], rebuild: bool = False, **settings: Any
 ) -> Report:
-    """Bring a collection to those rows."""
+    """Bring a collection to those rows, whatever vanishes."""
     store.mkdir(parents=True, exist_ok=True)
-    source = write_rows(store / f"{name}.jsonl", rows)
-    return build(store, name, collection_settings({"source": str(source), **settings}, name), Quiet(), rebuild)
+    values = {"source": str(write_rows(store / f"{name}.jsonl", rows)), "max_shrink": 1, **settings}
+    return build(store, name, collection_settings(values, name), Quiet(), rebuild)
 
 
 def environment(**more: str) -> dict[str, str]:

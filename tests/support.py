@@ -213,9 +213,9 @@ class Runs:
             env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
         )
 
-    def run(self, place: Place, kill: int, rebuild: bool = False) -> list[str] | None:
-        """Run and be killed before step `kill`; all steps where it is 0 or there are not so many."""
-        answer = self._answer(place, kill=kill, rebuild=rebuild)
+    def run(self, place: Place, kill: int, rebuild: bool = False, verb: str | None = None) -> list[str] | None:
+        """Run, or do what `verb` says, and be killed before step `kill`; all steps if it is 0 or there are fewer."""
+        answer = self._answer(place, kill=kill, rebuild=rebuild, verb=verb)
         assert answer["error"] is None
         assert answer["signal"] == (0 if answer["steps"] else signal.SIGKILL)
         steps: list[str] | None = answer["steps"]

@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from document_files import paragraph, pdf, word, write
 from postgres import PASSWORD, QUOTED, Postgres
 from service_support import Run
 from web import Web
-
-from documents import paragraph, pdf, word, write
 
 pytest_plugins = ["service_fixtures"]
 

@@ -46,7 +46,9 @@ def db(tmp_path: Path) -> Path:
 
 def settings(source: Path | str | list[str], query: str | None = ALL, **more: Any) -> CollectionSettings:
     url = f"sqlite:///{source}" if isinstance(source, Path) else source
-    return CollectionSettings.model_validate({"source": url, "query": query, "device": "cpu", "max_shrink": 1, **more})
+    return CollectionSettings.model_validate(
+        {"source": url, "query": query, "device": "cpu", "max_shrink": 1, "max_rejects": 1, **more}
+    )
 
 
 def read(source: Path | str | list[str], query: str | None = ALL, **more: Any) -> list[Row | Rejected]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 
 from indexer import printing
 from indexer.cli.group import FAILED, common, emit, main, settings_of
-from indexer.config import Settings, check_collection_name
+from indexer.config import MOST_DAYS, Settings, check_collection_name
 from indexer.errors import CollectionNotFound
 from indexer.storage import CollectionFolder, collection_folder, collection_names
 
@@ -79,10 +80,22 @@ def resume(collection: str, store: Path | None, config: Path | None, as_json: bo
         click.echo(f"{collection}: " + (f"generation {done.number} published, hold lifted" if done else "not on hold"))
 
 
+def _number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """What `float` takes for a number and is in no range."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is not a number.", context, option)
+    return value
+
+
 @main.command()
 @click.argument("names", nargs=-1, metavar="[COLLECTION]...")
 @click.option("--keep", type=click.IntRange(1), help="Keep the last N; else keep_generations of parecido.toml, else 5.")
-@click.option("--days", type=click.FloatRange(0), help="Keep those younger than D days; else keep_days, else 1.")
+@click.option(
+    "--days",
+    type=click.FloatRange(0, MOST_DAYS),
+    callback=_number,
+    help="Keep those younger than D days; else keep_days, else 1.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @common
 def prune(
@@ -120,13 +133,21 @@ def prune(
 def verify(names: tuple[str, ...], store: Path | None, config: Path | None, as_json: bool) -> None:
     """Compare every file of every kept generation with its checksum and its structure.
 
-    Of every collection, or those named. Exit code 1 where anything is wrong, with each file and what is wrong with it.
+    Of every collection and the embedding cache, or of the collections named. Exit code 1 where anything is wrong, with
+    each file and what is wrong with it.
     """
+    from indexer.models.cache import cache_path
+    from indexer.models.cache_check import verify_cache
     from indexer.verify import verify as look
 
-    found = [look(folder) for folder in _folders(settings_of(config, store), names)]
-    emit(found) if as_json else click.echo("\n".join(map(printing.verified, found)))
-    if any(one.damages for one in found):
+    settings = settings_of(config, store)
+    found = [look(folder) for folder in _folders(settings, names)]
+    cache = None if names else verify_cache(cache_path(settings.store, settings.cache))
+    if as_json:
+        emit({"collections": found, "cache": cache})
+    else:
+        click.echo(printing.verifications(found, cache))
+    if any(one.damages for one in found) or (cache and cache.damages):
         sys.exit(FAILED)
 
 

@@ -30,7 +30,7 @@ class WaitingCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse what was given, with the number of seconds that is meant where none is said."""
         before = list(itertools.takewhile(lambda arg: arg != "--", args))
-        following = [*before[1:], ""]
+        following = [*before, ""][1:]
         spelled = [
             f"{OPTION}={math.inf}" if arg == OPTION and not _SECONDS.fullmatch(next_) else arg
             for arg, next_ in zip(before, following, strict=True)

@@ -72,7 +72,7 @@ def statistics(path: Path) -> Statistics:
     file = CacheFile(path)
     if not file.exists:
         return Statistics(str(path), 0, 0, 0, (), None, ())
-    with _looked_into(file), file.transaction(write=False) as connection:
+    with looked_into(file), file.transaction(write=False) as connection:
         models = tuple(_models(connection))
         runs = unfinished(connection)
         oldest = connection.execute("SELECT min(used) FROM entries").fetchone()[0]
@@ -96,7 +96,7 @@ def empty(path: Path, model: str | None = None, pinned: bool = False) -> Emptied
     file, removed = CacheFile(path), 0
     if not file.exists:
         return Emptied(0, 0)
-    with _looked_into(file):
+    with looked_into(file):
         while gone := _remove_some(file, model, pinned):
             removed += gone
         file.shrink()
@@ -105,7 +105,7 @@ def empty(path: Path, model: str | None = None, pinned: bool = False) -> Emptied
 
 
 @contextlib.contextmanager
-def _looked_into(file: CacheFile) -> Iterator[None]:
+def looked_into(file: CacheFile) -> Iterator[None]:
     """Close it in the end; what cannot be made sense of is a StorageError."""
     try:
         yield

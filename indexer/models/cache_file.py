@@ -60,6 +60,8 @@ _HINTS = {
     sqlite3.SQLITE_NOTADB: _DAMAGED,
     sqlite3.SQLITE_IOERR: "the disk reports an error, or the file would pass the allowed file size: check the disk's "
     "health, or raise the limit and run it again",
+    sqlite3.SQLITE_IOERR_SHMSIZE: "the disk is full: make room and run it again; or the file would pass the allowed "
+    "file size: raise the limit and run it again",
 }
 
 
@@ -172,7 +174,7 @@ class CacheFile:
                 code = sqlite3.SQLITE_CORRUPT
             if code is None:  # a mistake of ours, which has to be seen
                 raise
-            hint = _HINTS.get(code & 0xFF, "{}: mend it and run it again").format(error)
+            hint = (_HINTS.get(code) or _HINTS.get(code & 0xFF, "{}: mend it and run it again")).format(error)
             raise StorageError(f"Cannot use the embedding cache {str(self.path)!r}: {hint}.") from error
 
 

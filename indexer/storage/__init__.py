@@ -28,7 +28,7 @@ from indexer.storage.files import (
 )
 from indexer.storage.locks import Held, check_held, lock
 from indexer.storage.places import CollectionFolder, collection_folder, collection_names
-from indexer.storage.refusals import disk
+from indexer.storage.refusals import disk, refusal
 
 __all__ = [
     "CollectionFolder",
@@ -48,6 +48,7 @@ __all__ = [
     "move_folder",
     "publish",
     "read_file",
+    "refusal",
     "remove",
     "removed_after",
     "replace_file",

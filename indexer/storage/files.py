@@ -45,7 +45,8 @@ def make_folder(path: Path) -> Path:
     """The folder, made with its parents where it was missing, and on disk."""
     with disk(path, "write to"):
         missing = [p for p in (path, *path.parents) if not p.exists()]
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
     for made in missing:
         sync_folder(made.parent)
     return path
@@ -57,6 +58,8 @@ def add_folder(path: Path) -> Path:
     A run makes its folders with this one, so that it never begins a store anew where a disk was mounted before.
     """
     with disk(path, "write to"):
+        if path.is_dir():
+            return path
         path.mkdir(exist_ok=True)
     sync_folder(path.parent)
     return path

@@ -203,10 +203,13 @@ def _alive(held: Held) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _blamed(held: Held) -> Iterator[None]:
-    """A disk on which things go missing because a rival is at work is not what is wrong."""
+    """Where things go missing because a rival is at work, or because the disk has vanished, say that instead."""
     try:
         yield
-    except (StorageError, CorruptGeneration):
+    except CorruptGeneration:
+        held.check()
+        raise
+    except StorageError:
         with contextlib.suppress(StorageError):
             held.check()
         raise

@@ -35,5 +35,10 @@ def disk(path: Path, act: str, *decided: type[OSError]) -> Iterator[None]:
     except decided:
         raise
     except OSError as error:
-        hint = _HINTS.get(error.errno or 0, f"{error.strerror or error}: mend it and run it again")
-        raise StorageError(f"Cannot {act} {str(path)!r}: {hint}.") from error
+        raise refusal(path, act, error) from error
+
+
+def refusal(path: Path, act: str, error: OSError) -> StorageError:
+    """What to tell of the error that came of it."""
+    hint = _HINTS.get(error.errno or 0, f"{error.strerror or error}: mend it and run it again")
+    return StorageError(f"Cannot {act} {str(path)!r}: {hint}.")

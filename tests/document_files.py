@@ -1,4 +1,4 @@
-"""Writes the HTML, PDF and Word files that the tests read."""
+"""Writes the HTML, PDF and Word files of the tests, and reads them as a source."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fpdf import FPDF
+
+from indexer.config import CollectionSettings
+from indexer.items import Place, Rejected
+from indexer.sources import Row, open_source
 
 _WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
@@ -83,3 +88,37 @@ def write(folder: Path, **files: str | bytes) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def settings(*sources: Path | str, **more: Any) -> CollectionSettings:
+    """The settings of a collection that is read from folders or files, without brakes."""
+    values = {"source": tuple(map(str, sources)), "device": "cpu", "max_shrink": 1, "max_rejects": 1, **more}
+    return CollectionSettings.model_validate(values)
+
+
+def read(*sources: Path | str, **more: Any) -> list[Row | Rejected]:
+    """All rows."""
+    return list(open_source(settings(*sources, **more)).rows())
+
+
+def fields(folder: Path, name: str, data: str | bytes) -> dict[str, Any]:
+    """Of the one file of a folder, without its path."""
+    write(folder, **{name: data})
+    (row,) = read(folder / name)
+    assert isinstance(row, Row), row
+    assert row.fields.pop("path") == name
+    return row.fields
+
+
+def text(folder: Path, name: str, data: str | bytes) -> str:
+    """That of the one file of a folder."""
+    return str(fields(folder, name, data)["text"])
+
+
+def reason(folder: Path, name: str, data: str | bytes) -> str:
+    """Why the one file of a folder is rejected."""
+    write(folder, **{name: data})
+    (row,) = read(folder / name)
+    assert isinstance(row, Rejected), row
+    assert (row.id, row.place) == (name, Place(str(folder / name), 1))
+    return row.reason
