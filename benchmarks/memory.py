@@ -9,8 +9,8 @@ a ratio of at most 1.3; it leaves with code 1 where it is higher.
     python -m benchmarks.memory [--items 200000 2000000] [--until RUN] [--dir FOLDER]
 
 No data is needed: the items are made up as they are written. The larger size takes about 16 GB in --dir, two thirds of
-that for the first three runs alone. `anonymous` is the part of the peak that the kernel cannot take back; the rest is pages
-of mapped files, which it drops when memory is short (sampled every 20 ms from /proc, so absent outside Linux).
+that for the first three runs alone. `anonymous` is the part of the peak that the kernel cannot take back; the rest is
+pages of mapped files, which it drops when memory is short (sampled every 20 ms from /proc, so absent outside Linux).
 
 The stub makes vectors of 384 dimensions from a hash of the text; the tokenizer is the packaged model's own.
 """
