@@ -29,6 +29,11 @@ def everything(snapshot: Snapshot, filter: Any = None) -> list[Any]:
     return list(search(snapshot, no_model, Query(vector=vector, limit=1000, include=include, filter=filter))["hits"])
 
 
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def hold(folder: CollectionFolder) -> None:
     snapshot = open_newest(folder)
     for _ in sys.stdin:
@@ -38,7 +43,7 @@ def hold(folder: CollectionFolder) -> None:
             "filtered": everything(snapshot, {"n": {"$lte": 1}}),
             "found": [snapshot.find(hit["id"]) is not None for hit in everything(snapshot)],
         }
-        print(json.dumps(answer), flush=True)
+        say(json.dumps(answer))
 
 
 def open_again_and_again(folder: CollectionFolder) -> None:
@@ -54,8 +59,8 @@ def open_again_and_again(folder: CollectionFolder) -> None:
         opened += 1
         seen.add(number)
         if opened == 1:
-            print("opened", flush=True)
-    print(json.dumps({"opened": opened, "seen": sorted(seen)}), flush=True)
+            say("opened")
+    say(json.dumps({"opened": opened, "seen": sorted(seen)}))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import pytest
 from click.testing import CliRunner, Result
 from support import NAME, Place, Runs, StandIn, assert_tidy, assert_whole, flip
 
+from indexer import ann, intake, prune, storage, writing
 from indexer import generation as generations
-from indexer import intake, prune, storage, writing
 from indexer.generation import Generation
 from indexer.prune import Pruned, plan_prune
 from indexer.snapshot import open_generation
@@ -316,36 +316,33 @@ def test_a_reader_that_starts_while_generations_are_published_and_pruned_never_f
     assert len(found["seen"]) >= 5
 
 
-@pytest.mark.parametrize(
-    "name", ["items.arrow", "ids.arrow", "passages.arrow", "vectors.f32", "ann.faiss", ".deleted", ".json"]
-)
-def test_whichever_file_vanishes_while_a_reader_opens_it_the_reader_looks_again(
+@pytest.mark.parametrize("name", ["manifest", "items.arrow", "ann.faiss", "the open index", "bitmap"])
+def test_whichever_file_vanishes_under_a_reader_that_is_opening_it_the_reader_looks_again(
     place: Place, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """A new generation is published and the old one pruned between two looks of the reader."""
     monkeypatch.setattr(intake, "plan_merge", lambda *sizes: [])
     place.run([*rows(5)[1:], *rows(6, 1)])
     vanished = False
-    sizes, read = storage.size, storage.read_file
 
-    def vanish(path: Path) -> None:
-        nonlocal vanished
-        if path.name.endswith(name) and not vanished:
-            vanished = True
-            place.run(rows(7), keep_generations=1, keep_days=0)
+    def before(owner: Any, act: str, is_it: Callable[..., bool]) -> None:
+        """Have it vanish before the first such act."""
+        done = getattr(owner, act)
 
-    def size(path: Path) -> int | None:
-        found = sizes(path)
-        vanish(path)
-        return found
+        def doing(*arguments: Any) -> Any:
+            nonlocal vanished
+            if is_it(*arguments) and not vanished:
+                vanished = True
+                place.run(rows(7), keep_generations=1, keep_days=0)
+            return done(*arguments)
 
-    def read_file(path: Path) -> bytes:
-        vanish(path)
-        return read(path)
+        patch.setattr(owner, act, doing)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "size", size)
-        patch.setattr(storage, "read_file", read_file)
+        before(storage, "size", lambda path: path.name == name)
+        before(storage, "read_file", lambda path: name == "manifest" and path.suffix == ".json")
+        before(generations, "read_deleted", lambda *_: name == "bitmap")
+        before(ann, "open_index", lambda *_: name == "the open index")
         snapshot = place.snapshot
     assert vanished
     assert snapshot.generation.number == 7
@@ -387,7 +384,7 @@ def test_a_person_is_told_what_would_go_and_what_went(place: Place, run: Callabl
     said = run("prune", "--keep", "2", "--days", "0").stdout
     assert said.startswith("things: 1 generation removed, 1 segment, 0.0 MB, 2 kept\n")
     run("prune", "--keep", "1", "--days", "0")
-    assert run("prune").stdout == "things: the only generation is kept\n"
+    assert run("prune").stdout == "things: its one generation is kept\n"
 
 
 def test_the_policy_is_that_of_the_collection_unless_another_is_given(place: Place, run: Callable[..., Result]) -> None:
