@@ -50,11 +50,11 @@ def recorded(folder: CollectionFolder) -> Iterator[Outcome]:
     try:
         yield outcome
     except ParecidoError as error:
-        _write(folder, started, None, error.to_json())
+        _write(folder, started, outcome.report, error.to_json())
         raise
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
-        _write(folder, started, None, ParecidoError(message).to_json())
+        _write(folder, started, outcome.report, ParecidoError(message).to_json())
         raise
     except BaseException:  # a signal; where there is a report, the run was only tidying up
         stopped = ParecidoError("The run was asked to end before it was done: run it again.")
