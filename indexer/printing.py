@@ -132,10 +132,10 @@ def pruned(collection: str, done: Pruned, dry_run: bool) -> str:
     gone = [verdict for verdict in done.generations if not verdict.keep]
     kept = len(done.generations) - len(gone)
     if not gone:
-        return f"{collection}: all {kept} generations are kept"
+        return f"{collection}: " + (f"all {kept:,} generations are kept" if kept > 1 else "its one generation is kept")
     what = "would be removed" if dry_run else "removed"
-    size = "" if dry_run else f", {done.segments:,} segments, {done.bytes / 1e6:,.1f} MB"
-    lines = [f"{collection}: {len(gone)} generations {what}{size}, {kept} kept"]
+    size = "" if dry_run else f", {_counted(done.segments, 'segment')}, {_megabytes(done.bytes)}"
+    lines = [f"{collection}: {_counted(len(gone), 'generation')} {what}{size}, {kept:,} kept"]
     return "\n".join(lines + [f"  generation {verdict.number}: {verdict.reason}" for verdict in gone])
 
 
@@ -205,6 +205,10 @@ def emptied(done: Emptied) -> str:
     """How many vectors went, and why others did not."""
     kept = f"; {done.kept:,} stay for a run that has not published (--all removes them too)" if done.kept else ""
     return f"{done.removed:,} vectors removed{kept}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _megabytes(count: int) -> str:
