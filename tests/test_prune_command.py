@@ -50,7 +50,7 @@ def parecido(*arguments: str, code: int = 0) -> Result:
 
 def test_the_command_prunes_all_collections_by_their_settings(place: Place, two: Place) -> None:
     said = parecido("prune").stdout
-    assert "things: 1 generations removed, 1 segments" in said
+    assert "things: 1 generation removed, 1 segment," in said
     assert "generation 1: it is older than 0 days and not one of the last 2" in said
     assert "other: all 3 generations are kept" in said
     assert (place.numbers, two.numbers) == ([2, 3], [1, 2, 3])
