@@ -1,96 +1,30 @@
-"""Which generations are kept, and does pruning ever take something away from under a reader?"""
+"""Does pruning remove what it should, and nothing else, whatever happens to it?"""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from support import NAME, Place, Runs, StandIn, assert_tidy, assert_whole, flip
+from pruning import five_generations, folder, pruned, rows
+from support import Place, Runs, StandIn, assert_tidy, assert_whole, flip
 
-from indexer import ann, intake, prune, storage, writing
 from indexer import generation as generations
+from indexer import intake, prune
 from indexer.generation import Generation
-from indexer.prune import Pruned, plan_prune
+from indexer.prune import Pruned
 from indexer.snapshot import open_generation
-from indexer.storage import CollectionFolder, collection_folder, lock
+from indexer.storage import CollectionFolder, lock
 from service.cli import main
-
-NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
-
-
-def ago(days: float) -> datetime:
-    return NOW - days * DAY
-
-
-OLD = "it is older than 1 day and not one of the last 2"
-LAST = "it is one of the last 2"
-YOUNG = "it is younger than 1 day"
-CURRENT = "it is current"
-
-
-@pytest.mark.parametrize(
-    ("published", "opened", "expected"),
-    [
-        ([], None, []),
-        ([(1, ago(400))], None, [CURRENT]),
-        ([(1, ago(400)), (2, ago(399))], None, [LAST, CURRENT]),
-        ([(n, ago(9 - n)) for n in range(1, 5)], None, [OLD, OLD, LAST, CURRENT]),
-        ([(1, ago(1.1)), (2, ago(0.9)), (5, ago(0.5)), (7, ago(0))], None, [OLD, YOUNG, LAST, CURRENT]),
-        ([(1, ago(1)), (2, ago(0)), (3, ago(0))], None, [OLD, LAST, CURRENT]),
-        ([(1, ago(-3)), (2, ago(9)), (3, ago(8)), (4, ago(7))], None, [YOUNG, OLD, LAST, CURRENT]),
-        ([(1, None), (2, ago(5)), (3, None), (4, None)], None, ["its manifest cannot be read", OLD, LAST, CURRENT]),
-        ([(n, ago(9)) for n in range(1, 5)], 1, ["it is the newest that can be opened", OLD, LAST, CURRENT]),
-        ([(n, ago(9)) for n in range(1, 5)], 3, [OLD, OLD, LAST, CURRENT]),
-    ],
-)
-def test_what_is_kept_and_why(
-    published: list[tuple[int, datetime | None]], opened: int | None, expected: list[str]
-) -> None:
-    verdicts = plan_prune(published, 2, DAY, NOW, opened)
-    assert [verdict.number for verdict in verdicts] == [number for number, _ in published]
-    assert [verdict.reason for verdict in verdicts] == expected
-    assert [verdict.keep for verdict in verdicts] == [reason != OLD for reason in expected]
-
-
-@pytest.mark.parametrize(("days", "words"), [(0, "0 days"), (0.5, "0.5 days"), (1, "1 day"), (30, "30 days")])
-def test_the_reason_names_the_policy(days: float, words: str) -> None:
-    gone, _ = plan_prune([(1, ago(99)), (2, ago(98))], 1, days * DAY, NOW)
-    assert gone.reason == f"it is older than {words} and not one of the last 1"
-
-
-def rows(number: int, count: int = 6) -> list[dict[str, Any]]:
-    """The items of a generation, each of which says which one that is."""
-    return [{"id": f"i{n}", "text": f"This is text {n} of {number}.", "n": number} for n in range(count)]
 
 
 @pytest.fixture
 def place(tmp_path: Path, stand_in: StandIn) -> Place:
-    """Five generations."""
-    place = Place(tmp_path)
-    for number in range(1, 6):
-        place.run(rows(number))
-    return place
-
-
-def folder(place: Place) -> CollectionFolder:
-    return collection_folder(place.store, NAME)
-
-
-def pruned(place: Place, keep: int = 1, days: float = 0, dry_run: bool = False) -> Pruned:
-    with lock(folder(place)):
-        return prune.prune(folder(place), keep, days * DAY, dry_run=dry_run)
+    return five_generations(tmp_path)
 
 
 def test_pruning_removes_the_generations_and_what_only_they_used(place: Place, stand_in: StandIn) -> None:
@@ -128,7 +62,7 @@ def test_a_segment_that_a_kept_generation_shares_stays(
 
 def test_young_generations_stay(place: Place) -> None:
     assert pruned(place, 1, days=1).removed == []
-    assert {verdict.reason for verdict in pruned(place, 1, days=1).generations[:-1]} == {YOUNG}
+    assert {verdict.reason for verdict in pruned(place, 1, days=1).generations[:-1]} == {"it is younger than 1 day"}
 
 
 @pytest.mark.parametrize("changed", [True, False])
@@ -248,107 +182,6 @@ def test_a_prune_that_is_killed_at_any_step_leaves_whole_generations_and_the_nex
         assert_tidy(place.store)
 
 
-@contextmanager
-def reader(place: Place, what: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that reads the collection, see `reader_child`."""
-    child = Path(__file__).parent / "reader_child.py"
-    with subprocess.Popen(
-        [sys.executable, str(child), what, str(folder(place).path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ,
-    ) as process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
-    assert process.returncode == 0
-
-
-def asked(process: subprocess.Popen[str]) -> Any:
-    """The next answer of a reader that holds a generation."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
-    return json.loads(process.stdout.readline())
-
-
-def test_a_reader_that_holds_a_generation_answers_exactly_as_before_after_it_was_pruned(
-    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = Place(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(intake, "plan_merge", lambda *sizes: [])
-        place.run(rows(1, 400))
-        place.run([*rows(1, 400)[50:], *rows(2, 50)])
-    with reader(place, "hold") as process:
-        before = asked(process)
-        assert before["generation"] == 2
-        assert (len(before["hits"]), len(before["filtered"])) == (400, 350)
-        place.run(rows(3, 400), keep_generations=1, keep_days=0)
-        assert place.numbers == [3]
-        assert {path.name[:6] for path in folder(place).segments.iterdir()} == {"000003"}
-        assert asked(process) == before
-        place.run(rows(4, 300), keep_generations=1, keep_days=0)
-        assert asked(process) == before
-
-
-def test_a_reader_that_starts_while_generations_are_published_and_pruned_never_fails(
-    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writing, "SEGMENT_BYTES", 16 * 4 * 3)  # ten segments, so that opening takes its time
-    place = Place(tmp_path)
-    place.run(rows(1, 30))
-    with reader(place, "open") as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "opened\n"
-        for number in range(2, 60):
-            place.run(rows(number, 30), keep_generations=1, keep_days=0)
-            assert place.numbers == [number]
-        process.stdin.close()
-        found = json.loads(process.stdout.readline())
-    assert found["opened"] >= 10
-    assert len(found["seen"]) >= 5
-
-
-@pytest.mark.parametrize("name", ["manifest", "items.arrow", "ann.faiss", "the open index", "bitmap"])
-def test_whichever_file_vanishes_under_a_reader_that_is_opening_it_the_reader_looks_again(
-    place: Place, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """A new generation is published and the old one pruned between two looks of the reader."""
-    monkeypatch.setattr(intake, "plan_merge", lambda *sizes: [])
-    place.run([*rows(5)[1:], *rows(6, 1)])
-    vanished = False
-
-    def before(owner: Any, act: str, is_it: Callable[..., bool]) -> None:
-        """Have it vanish before the first such act."""
-        done = getattr(owner, act)
-
-        def doing(*arguments: Any) -> Any:
-            nonlocal vanished
-            if is_it(*arguments) and not vanished:
-                vanished = True
-                place.run(rows(7), keep_generations=1, keep_days=0)
-            return done(*arguments)
-
-        patch.setattr(owner, act, doing)
-
-    with monkeypatch.context() as patch:
-        before(storage, "size", lambda path: path.name == name)
-        before(storage, "read_file", lambda path: name == "manifest" and path.suffix == ".json")
-        before(generations, "read_deleted", lambda *_: name == "bitmap")
-        before(ann, "open_index", lambda *_: name == "the open index")
-        snapshot = place.snapshot
-    assert vanished
-    assert snapshot.generation.number == 7
-    assert_whole(place.store, rows(7), stand_in)
-
-
 CONFIG = """
 store = "store"
 [collections.things]
@@ -377,10 +210,10 @@ def test_a_person_is_told_what_would_go_and_what_went(place: Place, run: Callabl
     said = run("prune", "--keep", "3", "--days", "0", "--dry-run").stdout
     assert said == (f"things: 2 generations would be removed, 3 kept\n  generation 1: {why}\n  generation 2: {why}\n")
     assert place.numbers == [1, 2, 3, 4, 5]
-    first, *reasons = run("prune", NAME, "--keep", "3", "--days", "0").stdout.splitlines()
+    first, *reasons = run("prune", "things", "--keep", "3", "--days", "0").stdout.splitlines()
     assert first == "things: 2 generations removed, 2 segments, 0.0 MB, 3 kept"
     assert reasons == said.splitlines()[1:]
-    assert run("prune", NAME, "--keep", "3", "--days", "0").stdout == "things: all 3 generations are kept\n"
+    assert run("prune", "things", "--keep", "3", "--days", "0").stdout == "things: all 3 generations are kept\n"
     said = run("prune", "--keep", "2", "--days", "0").stdout
     assert said.startswith("things: 1 generation removed, 1 segment, 0.0 MB, 2 kept\n")
     run("prune", "--keep", "1", "--days", "0")
@@ -398,7 +231,7 @@ def test_the_policy_is_that_of_the_collection_unless_another_is_given(place: Pla
 
 def test_a_program_is_told_everything(place: Place, run: Callable[..., Result]) -> None:
     done = json.loads(run("prune", "--keep", "1", "--days", "0", "--json").stdout)
-    assert (done["collection"], done["dry_run"], done["pruned"]["segments"]) == (NAME, False, 4)
+    assert (done["collection"], done["dry_run"], done["pruned"]["segments"]) == ("things", False, 4)
     assert done["pruned"]["bytes"] > 0
     assert [(one["number"], one["keep"]) for one in done["pruned"]["generations"]] == [
         (1, False), (2, False), (3, False), (4, False), (5, True),

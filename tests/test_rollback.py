@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from support import NAME, QUERY, Place, Runs, StandIn, assert_tidy, assert_whole, contents, flip, write_rows
+from support import NAME, QUERY, Place, Runs, StandIn, assert_tidy, assert_whole, flip
+from three_generations import A, B, C, three_generations
 
 from indexer import generation as generations
-from indexer import intake, models
+from indexer import models
 from indexer.errors import (
     CollectionLocked,
     CollectionNotFound,
@@ -28,21 +26,11 @@ from indexer.queries import Query, search
 from indexer.rollback import resume, rollback
 from indexer.snapshot import open_generation
 from indexer.storage import CollectionFolder, collection_folder, lock
-from service.cli import main
-
-A = [{"id": f"i{n}", "text": f"This is text {n}.", "n": n} for n in range(6)]
-B = [*A[:3], {**A[3], "text": "This text was changed."}, {"id": "b", "text": "A text that came in B.", "n": 7}]
-C = [{"id": f"c{n}", "text": f"Nothing at all is as it was before, not even number {n}.", "n": n} for n in range(4)]
 
 
 @pytest.fixture
-def place(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Generations 1 to 3 with the rows A, B and C."""
-    monkeypatch.setattr(intake, "plan_merge", lambda *sizes: [])  # so that there are bitmaps, too
-    place = Place(tmp_path)
-    for rows in (A, B, C):
-        place.run(rows)
-    return place
+def place(tmp_path: Path, stand_in: StandIn) -> Place:
+    return three_generations(tmp_path)
 
 
 def folder(place: Place) -> CollectionFolder:
@@ -277,82 +265,6 @@ def test_one_that_is_killed_at_any_step_has_taken_place_or_has_not(
         assert_whole(place.store, A, stand_in)
         assert_tidy(place.store)
     assert done == {before, after}
-
-
-@pytest.fixture
-def run(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs a command on the collection, and expects an exit code."""
-
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, [*arguments, "--store", str(place.store)])
-        assert result.exit_code == code, result.output
-        return result
-
-    monkeypatch.chdir(place.store.parent)
-    return run
-
-
-def test_a_person_goes_back_and_on_and_is_told_what_is_held(place: Place, run: Callable[..., Result]) -> None:
-    index = ("index", str(place.source), "--collection", NAME, "--max-shrink", "1")
-    assert run("rollback", NAME).stdout == (
-        "things: generation 4 published with the content of generation 2; on hold until `parecido resume things`\n"
-    )
-    assert "Collection 'things' is on hold: its generation 4" in run(*index, code=7).stderr
-    refused = json.loads(run(*index, "--json", code=7).stdout)
-    assert (refused["collection"], refused["error"]["code"]) == (NAME, "on_hold")
-    said = run("status", code=1).stdout.splitlines()
-    assert said[0].startswith("things: generation 4, 5 items, ")
-    assert said[1] == "  on hold after a rollback to generation 2: `parecido resume things` goes on"
-    assert "is on hold" in said[2]
-    newest, *older = run("generations", NAME).stdout.splitlines()
-    assert newest.startswith("generation 4, 5 items, ")
-    assert newest.endswith(" (the content of generation 2, on hold)")
-    assert [line.rpartition(" (")[2] for line in older] == ["the source changed)"] * 2 + [
-        "nothing was published before)"
-    ]
-    listed = json.loads(run("generations", NAME, "--json").stdout)
-    assert [(one["generation"], one["origin"], one["hold"]) for one in listed] == [
-        (4, 2, True),
-        (3, None, False),
-        (2, None, False),
-        (1, None, False),
-    ]
-    assert [one["run"] and one["run"]["generation"] for one in listed] == [None, 3, 2, 1]
-
-    assert run("resume", NAME).stdout == "things: generation 5 published, hold lifted\n"
-    assert run("resume", NAME).stdout == "things: not on hold\n"
-    assert run("generations", NAME).stdout.splitlines()[0].endswith(" (the content of generation 2)")
-    write_rows(place.source, A)
-    assert "things: generation 6 published (the source changed)" in run(*index).stdout
-    assert run("status").stdout.splitlines()[1].startswith("  last run ")
-    assert set(contents(place.store)) == {row["id"] for row in A}
-
-
-def test_a_program_is_told_the_same(place: Place, run: Callable[..., Result]) -> None:
-    done = json.loads(run("rollback", NAME, "1", "--json").stdout)
-    assert (done["name"], done["generation"], done["origin"], done["hold"]) == (NAME, 4, 1, True)
-    (one,) = json.loads(run("status", "--json").stdout)["collections"]
-    assert (one["current"]["origin"], one["current"]["hold"]) == (1, True)
-    done = {"collection": NAME, "resumed": True, "generation": 5}
-    assert json.loads(run("resume", NAME, "--json").stdout) == done
-    assert json.loads(run("resume", NAME, "--json").stdout) == {**done, "resumed": False, "generation": None}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (("rollback", NAME, "9"), 2, "'things' has no generation 9: it has 1, 2, 3."),
-        (("rollback", NAME, "0"), 2, "0 is not in the range x>=1"),
-        (("rollback", "nobody"), 2, "'nobody' has no published generation"),
-        (("rollback", "../up"), 2, "cannot name a collection"),
-        (("rollback",), 2, "Missing argument"),
-        (("resume", "nobody"), 2, "'nobody' has no published generation"),
-    ],
-)
-def test_a_mistake_is_told_in_a_sentence(
-    run: Callable[..., Result], arguments: tuple[str, ...], code: int, message: str
-) -> None:
-    assert message in run(*arguments, code=code).stderr
 
 
 def test_vectors_are_the_same_bits_after_going_back(place: Place) -> None:
