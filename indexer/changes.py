@@ -161,7 +161,7 @@ class Published:
             if part.live is not None:
                 here[here] = part.live[rows[here]]
             segment[here], row[here], contents[here] = position, rows[here], found[here]
-            part.segment.ids.release()
+            part.segment.release()
         return segment, row, contents
 
 

@@ -94,19 +94,26 @@ def find(
     return found
 
 
-def map_table(path: Path) -> pa.Table:
-    """An Arrow IPC file as a table, memory-mapped; raises ArrowInvalid where reading a value could leave its buffers.
+class MappedTable:
+    """An Arrow IPC file as a table, memory-mapped."""
 
-    Arrow takes the offsets of texts and lists on trust, and one damaged byte of them would end the process that reads.
-    The texts themselves are not looked at: that would read the whole file.
-    """
-    with pa.memory_map(str(path)) as file:
-        table: pa.Table = pa.ipc.open_file(file).read_all()
-    for column in table.columns:
-        as_bytes = _as_bytes(column.type)
-        for chunk in column.chunks:
-            chunk.view(as_bytes).validate(full=True)
-    return table
+    def __init__(self, path: Path) -> None:
+        """Raises ArrowInvalid where reading a value could leave the file's buffers.
+
+        Arrow takes the offsets of texts and lists on trust, and one damaged byte of them would end the process that
+        reads. The texts themselves are not looked at: that would read the whole file.
+        """
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.table: pa.Table = pa.ipc.open_file(pa.py_buffer(self._map)).read_all()
+        for column in self.table.columns:
+            as_bytes = _as_bytes(column.type)
+            for chunk in column.chunks:
+                chunk.view(as_bytes).validate(full=True)
+
+    def release(self) -> None:
+        """Let go of the pages that reading has touched, so that a run over everything does not hold everything."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def _as_bytes(kind: pa.DataType) -> pa.DataType:
@@ -127,9 +134,8 @@ class SegmentIds:
     """The look-up of one segment: from id hash to item row and content hash."""
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        columns = pa.ipc.open_file(pa.py_buffer(self._map)).read_all()
+        self._file = MappedTable(path)
+        columns = self._file.table
         self._high, self._low = (numbers(columns[name]) for name in ("id_high", "id_low"))
         self._contents = tuple(numbers(columns[name]) for name in ("content_high", "content_low"))
         self._rows: npt.NDArray[np.uint32] = numbers(columns["row"])
@@ -138,8 +144,8 @@ class SegmentIds:
         return len(self._rows)
 
     def release(self) -> None:
-        """Let go of the pages that look-ups have touched, so that a run over everything does not hold everything."""
-        self._map.madvise(mmap.MADV_DONTNEED)
+        """Let go of the pages that look-ups have touched."""
+        self._file.release()
 
     @property
     def ordered(self) -> bool:

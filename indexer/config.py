@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from indexer.items import FieldType
 CONFIG_FILE = "parecido.toml"
 DEFAULT_STORE = Path("parecido-data")
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
+MOST_DAYS = timedelta.max.days
 
 COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -85,7 +87,7 @@ class CollectionSettings(_Frozen):
     """Largest share of the source's rows that may be rejected for a run to publish."""
     keep_generations: int = Field(default=5, ge=1)
     """How many generations are kept whatever their age, the current one among them."""
-    keep_days: float = Field(default=1.0, ge=0)
+    keep_days: float = Field(default=1.0, ge=0, le=MOST_DAYS)
     """How long older ones are kept, counted from when they were published."""
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:

@@ -20,7 +20,7 @@ from indexer.models import Model
 from indexer.models.cache import RunCache, text_key
 from indexer.report import Progress
 from indexer.segment import Prepared
-from indexer.snapshot import check_vectors
+from indexer.snapshot import Found, check_vectors
 from indexer.vectors import Vectors
 
 WINDOW_ITEMS = 16_384
@@ -29,6 +29,8 @@ SLICE = 256
 """Most texts handed to the model at once: the progress bar's step, and what a killed run may have embedded in vain."""
 SLICE_CHARACTERS = 50_000
 """Most characters handed to it at once, unless one text has more: some seconds' work on a slow machine."""
+COPIED_ITEMS = 256
+"""Items whose published vectors are copied before their pages are let go: each may touch some 16 of them."""
 
 
 @dataclass(slots=True)
@@ -118,17 +120,24 @@ def _split(items: list[Pending], prompt: str, chunker: Chunker) -> _Window:
 def _published(window: _Window, vectors: Vectors, trusted: set[str]) -> set[int]:
     """Fill in the vectors that the items' published versions have, and that are as published; returns their rows."""
     known = set[int]()
-    for item in window.items:
-        if item.old is None:
-            continue
-        segment, passages = item.old.segment, item.old.segment.passages_of(item.old.row)
-        hashes = segment.passage_hashes.slice(passages.start, len(passages)).to_pylist()
-        for hash, passage in zip(hashes, passages, strict=True):
-            if (row := window.rows.get(hash)) is not None:
-                check_vectors(segment, trusted)
-                vectors[row] = segment.vectors[passage]
-                known.add(row)
+    for start in range(0, len(window.items), COPIED_ITEMS):
+        olds = [item.old for item in window.items[start : start + COPIED_ITEMS] if item.old is not None]
+        for old in olds:
+            known |= _copied(old, window, vectors, trusted)
+        for segment in {old.segment for old in olds}:
+            segment.release()
     return known
+
+
+def _copied(old: Found, window: _Window, vectors: Vectors, trusted: set[str]) -> set[int]:
+    """The same for one published version."""
+    segment, passages = old.segment, old.segment.passages_of(old.row)
+    hashes = segment.passage_hashes.slice(passages.start, len(passages)).to_pylist()
+    wanted = [(window.rows[h], passage) for h, passage in zip(hashes, passages, strict=True) if h in window.rows]
+    for row, passage in wanted:
+        check_vectors(segment, trusted)
+        vectors[row] = segment.vectors[passage]
+    return {row for row, _ in wanted}
 
 
 def _keys(window: _Window, rows: list[int], model: Model) -> list[bytes]:

@@ -99,7 +99,8 @@ def estimate(
 
 def _why_not(run: Run, taken: Intake) -> str | None:
     """Why a run would publish nothing; None where it would."""
-    if run.published and run.published.hold:
+    newest = generations.newest_readable(run.folder)
+    if newest and newest.hold:
         return "the collection is on hold after a rollback"
     if taken.refused:
         return taken.refused

@@ -104,6 +104,14 @@ def missing(published: Sequence[int], run: LastRun | None) -> int | None:
     return number if number > max(published, default=0) else None
 
 
+def way_out(folder: CollectionFolder) -> str:
+    """What to do about damage in a collection; the rest of a sentence."""
+    return (
+        f"`parecido repair {folder.name}` mends what can be mended, `parecido index {folder.name} --rebuild` builds it "
+        "anew from its source"
+    )
+
+
 def current(folder: CollectionFolder) -> Generation:
     """The newest generation; raises CollectionNotFound where nothing is published."""
     published = numbers(folder)

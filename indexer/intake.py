@@ -29,7 +29,7 @@ from indexer.prune import remove_leftovers
 from indexer.rejects import Rejects
 from indexer.report import Progress, Stopwatch
 from indexer.segment import IDS, ITEMS
-from indexer.snapshot import LiveSegment, Snapshot, check_all, open_good
+from indexer.snapshot import LiveSegment, Snapshot, check_all, find_good
 from indexer.sources import open_source
 from indexer.sources.mapping import read_items
 from indexer.sources.schema import SchemaInference
@@ -144,7 +144,9 @@ def _opened(folder: CollectionFolder, fresh: bool) -> Snapshot | None:
     """What the source is compared with; its look-ups are checked, else damage would pass for new, changed or gone."""
     try:
         with contextlib.nullcontext() if fresh else advised(folder):
-            snapshot, problems = open_good(folder)
+            snapshot, problems = find_good(folder)
+            if snapshot is None:
+                raise problems[max(problems)]
             check_all(snapshot, IDS)
     except CorruptGeneration as error:
         if not fresh:
@@ -162,11 +164,8 @@ def advised(folder: CollectionFolder) -> Iterator[None]:
     try:
         yield
     except CorruptGeneration as error:
-        raise CorruptGeneration(
-            f"{error.message} `parecido repair {folder.name}` mends what can be mended, `parecido index {folder.name} "
-            "--rebuild` builds it anew from its source.",
-            path=error.path,
-        ) from error
+        way_out = generations.way_out(folder)
+        raise CorruptGeneration(f"{error.message} {way_out}.", path=error.path) from error
 
 
 def rebuild_reason(
@@ -259,8 +258,9 @@ def _survivors(published: Published, found: Comparison) -> list[Survivor]:
     survivors = []
     for part, dead in published.dead(found):
         if not dead.all():
-            live = part.segment.entry.passages - int(dead[part.segment.item_rows].sum())
-            survivors.append(Survivor(part, dead, live))
+            gone = int(dead[part.segment.item_rows].sum()) if dead.any() else 0
+            part.segment.release()
+            survivors.append(Survivor(part, dead, part.segment.entry.passages - gone))
     return survivors
 
 

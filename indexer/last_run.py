@@ -7,7 +7,8 @@ was refused, failed or was asked to end, is JSON:
      "run": `started_at`, `ended_at`, `report` (see `report.Report`; null where there is none) and `error` (`message`,
             `type`, `param`, `code`; null where there is none)}
 
-A run that was killed leaves that of the one before.
+Both are there where a run had published, or found nothing to do, and failed while it tidied up. A run that was killed
+leaves that of the one before.
 """
 
 from __future__ import annotations

@@ -113,6 +113,7 @@ def copied(part: LiveSegment, shape: SegmentShape) -> Iterator[Rows]:
             hashes=segment.passage_hashes.take(chosen).combine_chunks(),
             vectors=[segment.vectors[passages]],
         )
+        segment.release()
 
 
 def _blocks(rows: npt.NDArray[np.int64], items: pa.Table) -> Iterator[npt.NDArray[np.int64]]:

@@ -94,10 +94,11 @@ def _status_lines(one: StatusAnswer) -> Iterator[str]:
     yield f"{one['name']}: {_described(current) if current else 'nothing that can be served'}{age}"
     for number, problem in one["problems"].items():
         yield f"  generation {number} is damaged: {problem}"
-    if current and current["hold"]:
-        yield f"  on hold after a rollback to generation {current['origin']}: `parecido resume {one['name']}` goes on"
+    if one["held_at"]:
+        yield f"  on hold after a rollback to generation {one['held_at']}: `parecido resume {one['name']}` goes on"
     if run and run["error"]:
-        yield f"  last run {_when(run['started_at'])} published nothing: {run['error']['message']}"
+        what = "published, and then failed" if run["report"] and run["report"]["published"] else "published nothing"
+        yield f"  last run {_when(run['started_at'])} {what}: {run['error']['message']}"
     elif run and run["report"]:
         yield f"  last run {_when(run['started_at'])}: {_outcome(run['report'])}"
     if one["next_run_at"]:

@@ -18,8 +18,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from indexer import generation as generations
-from indexer import storage
-from indexer.columns import map_table, to_hashes
+from indexer import last_run, storage
+from indexer.columns import MappedTable, to_hashes
 from indexer.errors import CorruptGeneration, StorageError
 from indexer.generation import Generation
 from indexer.items import hash_id
@@ -61,7 +61,8 @@ def repair(folder: CollectionFolder) -> Repair:
     """
     result = Repair(folder.name)
     with storage.lock(folder):
-        remove_leftovers(folder)
+        if generations.missing(generations.numbers(folder), last_run.read(folder)) is None:
+            remove_leftovers(folder)  # else what lies about may belong to a manifest that somebody still has
         manifests = _readable(folder)
         with storage.removed_after(folder.runs / secrets.token_hex(4)) as scratch:
             storage.add_folder(scratch)
@@ -88,12 +89,18 @@ def _readable(folder: CollectionFolder) -> list[Generation]:
     return found
 
 
+def _next(folder: CollectionFolder) -> int:
+    """The number of the next generation; not one that is missing, whose files may still be there."""
+    published = generations.numbers(folder)
+    return 1 + (generations.missing(published, last_run.read(folder)) or max(published, default=0))
+
+
 def _mend(
     folder: CollectionFolder, shared: Shared, broken: Collection[str], scratch: Path, result: Repair
 ) -> _Renewed | None:
     """Mend the derived files of a segment; returns its new form where they do not come out as they were."""
     old = folder.segments / shared.entry.id
-    new = storage.add_folder(scratch / f"{generations.numbers(folder)[-1] + 1:06d}-{secrets.token_hex(4)}")
+    new = storage.add_folder(scratch / f"{_next(folder):06d}-{secrets.token_hex(4)}")
     built = {name: _rebuilt(name, old, new, shared.entry) for name in sorted(broken)}
     if all(shared.entry.files[name] == sealed and not (old / name).is_dir() for name, sealed in built.items()):
         for name in built:
@@ -108,7 +115,7 @@ def _rebuilt(name: str, old: Path, new: Path, entry: SegmentEntry) -> Sealed:
     """A derived file of a segment, written anew from its other files."""
     if name == ANN:
         return write_ann(new, entry.passages, entry.dimension, old / VECTORS)
-    items = map_table(old / ITEMS)
+    items = MappedTable(old / ITEMS).table
     ids = to_hashes(hash_id(id) for batch in items.to_batches() for id in batch["id"].to_pylist())
     contents: pa.ChunkedArray = items["content"]
     return write_ids(new, ids, to_hashes(contents.to_pylist()))
@@ -156,7 +163,7 @@ def _publish(
     hold: bool,
 ) -> int:
     """Publish the content of a generation again, with the renewed segments in the place of the damaged ones."""
-    number = generations.numbers(folder)[-1] + 1
+    number = _next(folder)
     entries = {entry.id: renewed[entry.id].entry if entry.id in renewed else entry for entry in content.segments}
     sealed = {
         entries[id].id: replace(

@@ -43,12 +43,16 @@ def rollback(store: Path, name: str, number: int | None = None) -> Generation:
 
 
 def resume(store: Path, name: str) -> Generation | None:
-    """Lift the hold of a rollback, so that runs go on; None where the collection is not on hold."""
+    """Lift the hold of a rollback, so that runs go on; None where the collection is not on hold.
+
+    What counts is the newest manifest that can be read, as it does for runs; raises CorruptGeneration where none can.
+    """
     with _locked(store, name) as folder:
-        current = generations.current(folder)
-        if not current.hold:
+        newest = generations.newest_readable(folder) or generations.current(folder)
+        if not newest.hold:
             return None
-        return _publish(folder, current, current.number + 1, origin=current.origin, hold=False)
+        number = generations.numbers(folder)[-1] + 1
+        return _publish(folder, newest, number, origin=newest.origin, hold=False)
 
 
 @contextlib.contextmanager

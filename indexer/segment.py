@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ import pyarrow as pa
 
 from indexer import ann, storage
 from indexer.chunking import Span
-from indexer.columns import METADATA, SegmentIds, map_table, numbers
+from indexer.columns import METADATA, MappedTable, SegmentIds, numbers
 from indexer.errors import CorruptGeneration, StorageError
 from indexer.items import Item, Value
 from indexer.storage import Sealed
@@ -86,9 +87,11 @@ class Segment:
         with _damage_named(folder / IDS):
             self.ids = SegmentIds(folder / IDS)
         with _damage_named(folder / ITEMS):
-            self.items = map_table(folder / ITEMS)
+            self._item_file = MappedTable(folder / ITEMS)
+            self.items = self._item_file.table
         with _damage_named(folder / PASSAGES):
-            passages = map_table(folder / PASSAGES)
+            self._passage_file = MappedTable(folder / PASSAGES)
+            passages = self._passage_file.table
             self.item_rows: npt.NDArray[np.uint32] = numbers(passages["item"])
             self.starts: npt.NDArray[np.uint32] = numbers(passages["start"])
             self.ends: npt.NDArray[np.uint32] = numbers(passages["end"])
@@ -98,6 +101,14 @@ class Segment:
         with _damage_named(folder / ANN):
             self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension)
         self._check_structure(folder)
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the pages that reading has touched, so that a run over everything does not hold everything."""
+        for file in (self.ids, self._item_file, self._passage_file):
+            file.release()
+        if isinstance(self.vectors.base, mmap.mmap):
+            self.vectors.base.madvise(mmap.MADV_DONTNEED)
 
     def _check_structure(self, folder: Path) -> None:
         e = self.entry
@@ -175,6 +186,7 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 def map_vectors(path: Path, rows: int, dimension: int) -> Vectors:
+    """The vectors of a segment (rows, dimension), memory-mapped."""
     if rows == 0:
         return np.empty((0, dimension), dtype=np.float32)
     return np.memmap(path, dtype="<f4", mode="r", shape=(rows, dimension))

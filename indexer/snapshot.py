@@ -58,7 +58,9 @@ class Snapshot:
         if deleted is None:
             return LiveSegment(segment, None, None)
         live = ~deleted
-        return LiveSegment(segment, live, live[segment.item_rows])
+        live_passages = live[segment.item_rows]
+        segment.release()
+        return LiveSegment(segment, live, live_passages)
 
     def find(self, id: str) -> Found | None:
         """The live item of that id; the id itself is compared, not only its hash."""
@@ -92,9 +94,15 @@ def open_good(folder: CollectionFolder) -> tuple[Snapshot, dict[int, CorruptGene
     opened.
     """
     snapshot, problems = find_good(folder)
-    if snapshot is None:
-        raise problems[max(problems)] if problems else generations.nothing_published(folder)
-    return snapshot, problems
+    if snapshot is not None:
+        return snapshot, problems
+    if not problems:
+        raise generations.nothing_published(folder)
+    newest = problems[max(problems)]
+    raise CorruptGeneration(
+        f"{newest.message} No generation of {folder.name!r} can be opened: {generations.way_out(folder)}.",
+        path=newest.path,
+    ) from newest
 
 
 def find_good(folder: CollectionFolder) -> tuple[Snapshot | None, dict[int, CorruptGeneration]]:

@@ -1,4 +1,4 @@
-"""A process that forks runs of the indexer which do not live to their end.
+"""A process that forks runs of the indexer and other verbs which do not live to their end.
 
 One JSON object a line comes in: `store`, `source`, `name`, and maybe `settings`, `rebuild`, `verb`, what is done in
 the place of a run (`rollback`, `resume` or `prune`, which keeps the last generation), `kill`, the number of the step

@@ -1,67 +1,66 @@
-"""A process that reads the collection in the folder that it is given while others write to it.
+"""A process that reads a collection while others publish and prune.
 
-`hold`: opens the newest generation once, and answers whenever a line comes in, with all that it holds as one line of
-JSON. `open`: opens the newest generation again and again until the standard input ends, sees that all that it holds is
-of one generation, and says in the end, as JSON, how often it did and which generations it saw.
+With arguments STORE and `hold` it opens the newest generation, touches none of its rows, says so with a line, and for
+each line that comes in tells as JSON what it holds: `generation`, `items` (each with its text and metadata), `hits`.
+With `loop` it opens the newest generation and reads it again and again until its input ends; then it tells which
+generations it has `seen`, how often it has `opened` one, and what was `wrong`: an error, or rows of another generation.
 """
 
 from __future__ import annotations
 
 import json
+import select
 import sys
-import threading
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from support import NAME, QUERY, StandIn
+
+from indexer.errors import ParecidoError
 from indexer.queries import Query, search
 from indexer.snapshot import Snapshot, open_newest
-from indexer.storage import CollectionFolder
+from indexer.storage import collection_folder
 
 
-def no_model() -> NoReturn:
-    raise AssertionError("a search by vector needs no model")
+def told(snapshot: Snapshot, model: StandIn) -> dict[str, Any]:
+    """All that a snapshot answers."""
+    items = {}
+    for part in snapshot.segments:
+        for row in range(part.segment.entry.items):
+            id = part.segment.id(row)
+            if snapshot.find(id) is not None:
+                items[id] = [part.segment.text(row), part.segment.metadata(row)]
+    hits = search(snapshot, lambda: model, Query(text=QUERY, limit=100))["hits"]
+    return {"generation": snapshot.generation.number, "items": items, "hits": hits}
 
 
-def everything(snapshot: Snapshot, filter: Any = None) -> list[Any]:
-    """All items with all that an answer can have, nearest to a fixed direction first."""
-    vector = [1.0] * snapshot.generation.fingerprint.dimension
-    include = ("text", "metadata", "passages", "vector")
-    return list(search(snapshot, no_model, Query(vector=vector, limit=1000, include=include, filter=filter))["hits"])
+def hold(store: Path) -> None:
+    snapshot, model = open_newest(collection_folder(store, NAME)), StandIn()
+    say(snapshot.generation.number)
+    for _ in sys.stdin:
+        say(told(snapshot, model))
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+def loop(store: Path) -> None:
+    model, seen, opened, wrong = StandIn(), set[int](), 0, list[str]()
+    say("ready")
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        try:
+            answer = told(open_newest(collection_folder(store, NAME)), model)
+        except ParecidoError as error:
+            wrong.append(error.message)
+            continue
+        opened += 1
+        seen.add(answer["generation"])
+        if {metadata["made_for"] for _, metadata in answer["items"].values()} != {answer["generation"]}:
+            wrong.append(f"generation {answer['generation']} has rows of another")
+    say({"seen": sorted(seen), "opened": opened, "wrong": wrong})
+
+
+def say(answer: Any) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
 
-def hold(folder: CollectionFolder) -> None:
-    snapshot = open_newest(folder)
-    for _ in sys.stdin:
-        answer = {
-            "generation": snapshot.generation.number,
-            "hits": everything(snapshot),
-            "filtered": everything(snapshot, {"n": {"$lte": 1}}),
-            "found": [snapshot.find(hit["id"]) is not None for hit in everything(snapshot)],
-        }
-        say(json.dumps(answer))
-
-
-def open_again_and_again(folder: CollectionFolder) -> None:
-    ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-    opened, seen = 0, set()
-    while not ended.is_set():
-        snapshot = open_newest(folder)
-        hits = everything(snapshot)
-        number, held = snapshot.generation.number, {hit["metadata"]["n"] for hit in hits}
-        assert held == {number}, f"generation {number} holds items of {held}"
-        assert len(hits) == snapshot.generation.counts.items
-        opened += 1
-        seen.add(number)
-        if opened == 1:
-            say("opened")
-    say(json.dumps({"opened": opened, "seen": sorted(seen)}))
-
-
 if __name__ == "__main__":
-    {"hold": hold, "open": open_again_and_again}[sys.argv[1]](CollectionFolder(Path(sys.argv[2])))
+    {"hold": hold, "loop": loop}[sys.argv[2]](Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""Does a run say truly what it did, in the same words everywhere it is told?"""
+"""Does the report of a run tell what it did and took, and is it kept?"""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from typing import Any
 import orjson
 import pytest
 from click.testing import CliRunner
-from support import NAME, Place, StandIn, published_files, write_rows
+from support import NAME, Place, StandIn
 
 from indexer import generation as generations
-from indexer import intake
-from indexer.report import STAGES, ItemCounts, Report
-from indexer.rollback import rollback
-from indexer.storage import collection_folder
+from indexer.config import PassageSettings
+from indexer.report import STAGES, Report
+from indexer.storage import CollectionFolder, collection_folder
 from service.cli import main
 
-ROWS = [{"id": f"i{n}", "text": f"This is text {n}.", "n": n} for n in range(8)]
-SPARED = {"max_shrink": 1, "max_rejects": 1}
+ROWS = [{"id": f"item {i}", "text": f"This is text {i}.", "n": i} for i in range(10)]
 
 
 @pytest.fixture
@@ -27,136 +25,98 @@ def place(tmp_path: Path, stand_in: StandIn) -> Place:
     return Place(tmp_path)
 
 
-def plain(report: Report) -> Any:
-    return orjson.loads(orjson.dumps(report))
+@pytest.fixture
+def folder(place: Place) -> CollectionFolder:
+    return collection_folder(place.store, NAME)
 
 
-def in_manifest(place: Place) -> Any:
-    """The report that the current generation keeps."""
-    return generations.current(collection_folder(place.store, NAME)).report
+def as_json(report: Report) -> dict[str, Any]:
+    """A report as a program reads it."""
+    told: dict[str, Any] = orjson.loads(orjson.dumps(report))
+    return told
 
 
-def bytes_of(place: Place, prefix: str = "") -> int:
-    """Of the current generation's segments whose names begin so, as the disk has them."""
-    segments = collection_folder(place.store, NAME).segments
-    files = (path for path in published_files(collection_folder(place.store, NAME)) if segments in path.parents)
-    return sum(path.stat().st_size for path in files if path.parent.name.startswith(prefix))
-
-
-def test_a_report_counts_what_became_of_every_row_passage_segment_and_byte(
-    place: Place, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(intake, "plan_merge", lambda *sizes: [])
-        first = place.run(ROWS)
-        place.run([*ROWS, {"id": "late", "text": "A late one.", "n": 1}])
-    assert first.items == ItemCounts(added=8, changed=0, unchanged=0, deleted=0, rejected=0, held=0)
-    assert (first.segments.before, first.segments.after, first.segments.merged) == (0, 1, ())
-    assert first.bytes.total == first.bytes.written > 1000
-
-    before = place.snapshot.generation.segments
-    stand_in.asked.clear()
-    report = place.run(
-        [
-            {**ROWS[0], "text": "Changed, and then again: twice."},
-            {**ROWS[1], "n": 100},
-            *ROWS[2:6],
-            {"id": "i6", "text": ""},
-            {"id": "new", "text": "This is text 2.", "n": 3},
-            {"id": "new", "text": "Once more.", "n": 3},
-        ]
-    )
-    assert report.items == ItemCounts(added=1, changed=2, unchanged=4, deleted=2, rejected=2, held=0)
-    assert (report.collection, report.generation, report.published) == (NAME, 3, True)
-    assert (report.reason, report.model) == ("the source changed", "stand-in")
-    assert stand_in.asked == ["Changed, and then again: twice."]
-    assert (report.passages.total, report.passages.embedded, report.passages.cached) == (8, 1, 2)
-    assert report.passages.characters == len(stand_in.asked[0])
-    assert report.passages.tokens == len(stand_in.tokenizer.encode(stand_in.asked[0], add_special_tokens=False).ids)
-    assert (report.segments.before, report.segments.after) == (2, 1)
-    reasons = {merged.segment: (merged.passages, merged.reason) for merged in report.segments.merged}
-    assert reasons == {
-        before[1].id: (0, "none of its 1 passages is in use any more"),
-        before[0].id: (5, "3 of its 8 passages are deleted or replaced"),
-    }
-    assert report.bytes.total == report.bytes.written == bytes_of(place)
+def test_the_report_counts_what_became_of_every_row(place: Place) -> None:
+    place.run(ROWS)
+    rows: list[dict[str, Any]] = [
+        {**ROWS[0], "text": "Another text."},
+        {**ROWS[1], "n": 100},
+        *ROWS[2:8],
+        {"id": "item 9", "text": ""},
+        {"id": "new", "text": "A new text."},
+    ]
+    report = place.run(rows)
+    items = report.items
+    assert (items.added, items.changed, items.unchanged) == (1, 2, 6)
+    assert (items.deleted, items.rejected, items.held) == (1, 1, 0)
     assert report.rejects_file == str(place.store / "collections" / NAME / "rejects.jsonl")
-    assert len(place.rejects()) == 2
+    assert len(Path(report.rejects_file).read_text(encoding="utf-8").splitlines()) == 1
+    assert place.run(rows[:8]).rejects_file is None
 
 
-def test_the_bytes_written_are_those_of_the_new_segments(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "plan_merge", lambda *sizes: [])
-    place.run(ROWS)
-    report = place.run([*ROWS, {"id": "new", "text": "A new one."}])
-    assert report.bytes.total == bytes_of(place)
-    assert report.bytes.written == bytes_of(place, "000002-")
-    assert (report.segments.before, report.segments.after, report.segments.merged) == (1, 2, ())
+def test_the_report_counts_passages_and_what_was_sent_to_the_model(place: Place, stand_in: StandIn) -> None:
+    long = " ".join(f"Sentence {n} of a long text is here." for n in range(30))
+    place.run([{"id": "one", "text": "Short."}])
+    stand_in.asked.clear()
+    rows = [{"id": "one", "text": "Short."}, {"id": "two", "text": long}, {"id": "three", "text": "Short."}]
+    passages = place.run(rows).passages
+    assert passages.total == place.snapshot.generation.counts.passages == 2 + len(stand_in.asked)
+    assert (passages.embedded, passages.cached) == (len(stand_in.asked), 1)
+    encoded = [stand_in.tokenizer.encode(text, add_special_tokens=False).ids for text in stand_in.asked]
+    assert passages.tokens == sum(map(len, encoded))
+    assert passages.characters == sum(map(len, stand_in.asked))
 
 
-def test_a_run_with_nothing_to_do_reports_that_and_changes_no_report(place: Place) -> None:
-    first = place.run(ROWS)
-    kept = in_manifest(place)
+def test_the_report_has_seconds_by_stage_memory_and_bytes(place: Place, folder: CollectionFolder) -> None:
     report = place.run(ROWS)
-    assert report.items == ItemCounts(added=0, changed=0, unchanged=8, deleted=0, rejected=0, held=0)
-    assert (report.generation, report.published, report.reason) == (1, False, "nothing changed")
-    assert (report.bytes.total, report.bytes.written) == (first.bytes.total, 0)
-    assert (report.segments.before, report.segments.after, report.segments.merged) == (1, 1, ())
-    assert (report.passages.total, report.passages.embedded, report.passages.tokens) == (8, 0, 0)
-    assert in_manifest(place) == kept
+    assert tuple(report.seconds) == (*STAGES, "total")
+    assert all(value >= 0 for value in report.seconds.values())
+    assert sum(report.seconds[stage] for stage in STAGES) <= report.seconds["total"] + 0.01
+    assert report.peak_rss_bytes > 10_000_000
+    on_disk = sum(path.stat().st_size for path in folder.segments.rglob("*") if path.is_file())
+    assert report.bytes.total == report.bytes.written == on_disk
+    unchanged = place.run()
+    assert (unchanged.bytes.total, unchanged.bytes.written) == (on_disk, 0)
+    assert unchanged.seconds["embed"] == unchanged.seconds["write"] == unchanged.seconds["publish"] == 0
 
 
-def test_seconds_are_told_by_stage_and_peak_memory_in_bytes(place: Place) -> None:
-    for report in (place.run(ROWS), place.run(ROWS), place.run(ROWS[:3])):
-        assert list(report.seconds) == [*STAGES, "total"]
-        stages = [seconds for stage, seconds in report.seconds.items() if stage != "total"]
-        assert min(stages) >= 0
-        assert sum(stages) <= report.seconds["total"] + 0.001 * len(STAGES)
-        assert report.seconds["total"] > 0
-        assert 20e6 < report.peak_rss_bytes < 50e9
+def test_the_report_has_the_segments_before_and_after_and_why_each_was_merged(place: Place) -> None:
+    first = place.run(ROWS)
+    assert (first.segments.before, first.segments.after, first.segments.merged) == (0, 1, ())
+    masked = place.run(ROWS[:8])
+    assert (masked.segments.before, masked.segments.after, masked.segments.merged) == (1, 1, ())
+    (old,) = place.snapshot.generation.segments
+    hollow = place.run(ROWS[:6])
+    (merged,) = hollow.segments.merged
+    assert (hollow.segments.before, hollow.segments.after) == (1, 1)
+    assert (merged.segment, merged.passages) == (old.id, 6)
+    assert merged.reason == "4 of its 10 passages are deleted or replaced"
+    small = place.run(ROWS[:7])
+    (merged,) = small.segments.merged
+    assert merged.reason == "it has only 6 passages" or "its 6 passages are few beside" in merged.reason
+    rebuilt = place.run(rebuild=True)
+    assert (rebuilt.segments.before, rebuilt.segments.after, rebuilt.segments.merged) == (1, 1, ())
+    assert rebuilt.reason == "a rebuild was asked for"
 
 
-def test_a_rebuild_reports_no_merges(place: Place) -> None:
-    place.run(ROWS)
-    report = place.run(ROWS, rebuild=True)
-    assert (report.reason, report.segments.merged) == ("a rebuild was asked for", ())
-    assert (report.segments.before, report.segments.after) == (1, 1)
-
-
-def test_a_generation_keeps_the_report_of_the_run_that_made_it(place: Place) -> None:
-    reports = {}
-    for rows in (ROWS, [*ROWS[1:], {"id": "blank", "text": ""}]):
-        report = place.run(rows)
-        reports[report.generation] = plain(report)
-        kept = in_manifest(place)
-        assert set(kept) == set(plain(report))
-        for key in kept.keys() - {"seconds", "peak_rss_bytes"}:
-            assert kept[key] == plain(report)[key], key
-        for stage in set(STAGES) - {"publish"}:
-            assert kept["seconds"][stage] == report.seconds[stage]
-        assert kept["seconds"]["publish"] == 0 < kept["seconds"]["total"] <= report.seconds["total"]
-    rollback(place.store, NAME)
-    assert in_manifest(place) is None
-    result = CliRunner().invoke(main, ["generations", NAME, "--json", "--store", str(place.store)])
-    told = {one["generation"]: one["run"] for one in json.loads(result.stdout)}
-    assert told[3] is None
-    for number in (1, 2):
-        assert told[number]["items"] == reports[number]["items"]
-        assert told[number]["started_at"] == reports[number]["started_at"]
-
-
-def test_the_report_that_is_printed_for_programs_is_the_one_that_is_kept(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+def test_the_report_is_kept_beside_its_generation_and_the_history_tells_it(
+    place: Place, folder: CollectionFolder
 ) -> None:
-    monkeypatch.chdir(place.store.parent)
-    write_rows(place.source, [*ROWS, {"id": "blank", "text": ""}])
-    command = ["index", str(place.source), "--collection", NAME, "--store", str(place.store), "--json"]
-    result = CliRunner().invoke(main, command)
-    assert result.exit_code == 3
-    (line,) = result.stdout.splitlines()
-    printed = json.loads(line)
-    kept = in_manifest(place)
-    assert set(printed) == set(kept)
-    assert all(printed[key] == kept[key] for key in kept.keys() - {"seconds", "peak_rss_bytes"})
-    assert printed["segments"] == {"before": 0, "after": 1, "merged": []}
-    assert printed["items"] == {"added": 8, "changed": 0, "unchanged": 0, "deleted": 0, "rejected": 1, "held": 0}
-    assert Path(printed["rejects_file"]).exists()
+    report = as_json(place.run(ROWS))
+    place.run()
+    later = as_json(place.run(ROWS[:5], passages=PassageSettings(tokens=8)))
+    for number, expected in ((1, report), (2, later)):
+        kept = dict(generations.read(folder, number).report or {})
+        assert kept.pop("peak_rss_bytes") <= expected["peak_rss_bytes"]
+        seconds = kept.pop("seconds")
+        assert {k: v for k, v in seconds.items() if k not in ("publish", "total")} == {
+            k: v for k, v in expected["seconds"].items() if k not in ("publish", "total")
+        }
+        assert kept == {k: v for k, v in expected.items() if k not in ("peak_rss_bytes", "seconds")}
+    history = ["generations", NAME, "--store", str(place.store)]
+    newest, oldest = json.loads(CliRunner().invoke(main, [*history, "--json"]).stdout)
+    assert (newest["run"]["reason"], newest["run"]["items"]["deleted"]) == ("the passage settings changed", 5)
+    assert oldest["run"]["items"]["added"] == 10
+    text = CliRunner().invoke(main, history).stdout.splitlines()
+    assert text[0].endswith("(the passage settings changed)")
+    assert text[1].endswith("(nothing was published before)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -9,9 +10,9 @@ from pathlib import Path
 import click
 
 from indexer import printing
-from indexer.cli.group import FAILED, common, emit, main, settings_of
-from indexer.config import Settings, check_collection_name
-from indexer.errors import CollectionNotFound
+from indexer.cli.group import FAILED, common, emit, exit_code, log_error, main, settings_of, worst
+from indexer.config import MOST_DAYS, Settings, check_collection_name
+from indexer.errors import CollectionNotFound, ParecidoError
 from indexer.storage import CollectionFolder, collection_folder, collection_names
 
 
@@ -79,10 +80,22 @@ def resume(collection: str, store: Path | None, config: Path | None, as_json: bo
         click.echo(f"{collection}: " + (f"generation {done.number} published, hold lifted" if done else "not on hold"))
 
 
+def _number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """What `float` takes for a number and is in no range."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is not a number.", context, option)
+    return value
+
+
 @main.command()
 @click.argument("names", nargs=-1, metavar="[COLLECTION]...")
 @click.option("--keep", type=click.IntRange(1), help="Keep the last N; else keep_generations of parecido.toml, else 5.")
-@click.option("--days", type=click.FloatRange(0), help="Keep those younger than D days; else keep_days, else 1.")
+@click.option(
+    "--days",
+    type=click.FloatRange(0, MOST_DAYS),
+    callback=_number,
+    help="Keep those younger than D days; else keep_days, else 1.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @common
 def prune(
@@ -97,21 +110,30 @@ def prune(
     """Remove old generations and the segments that only they used; of every collection, or those named.
 
     Every run of `parecido index` does this by itself. The current generation always stays, and who reads one that goes
-    reads on undisturbed.
+    reads on undisturbed. A collection that cannot be pruned, as one that is being indexed (exit code 5), does not keep
+    the others from it.
     """
     from indexer import storage
     from indexer.prune import prune as remove
 
-    settings = settings_of(config, store)
+    settings, codes = settings_of(config, store), []
     for folder in _folders(settings, names):
         configured = settings.collections.get(folder.name)
         most = keep or (configured.keep_generations if configured else 5)
         age = days if days is not None else (configured.keep_days if configured else 1.0)
-        with storage.lock(folder):
-            done = remove(folder, most, timedelta(days=age), dry_run=dry_run)
+        try:
+            with storage.lock(folder):
+                done = remove(folder, most, timedelta(days=age), dry_run=dry_run)
+        except ParecidoError as error:
+            if as_json:
+                emit({"collection": folder.name, "error": error.to_json()})
+            log_error(error, folder.name)
+            codes.append(exit_code(error))
+            continue
         emit({"collection": folder.name, "dry_run": dry_run, "pruned": done}) if as_json else click.echo(
             printing.pruned(folder.name, done, dry_run)
         )
+    sys.exit(worst(codes))
 
 
 @main.command()
