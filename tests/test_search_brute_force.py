@@ -91,7 +91,7 @@ def corpora(draw: st.DrawFn) -> tuple[Corpus, np.random.Generator, int]:
         taken = sum(map(len, segments))
         rows = [rng.integers(len(pool), size=rng.integers(most) + 1) for _ in range(size)]
         segments.append([prepared(f"i{names[taken + i]}", pool[row], metadata(rng)) for i, row in enumerate(rows)])
-    dead = draw(st.sampled_from([0.0, 0.0, 0.3, 1.0]))
+    dead = draw(st.sampled_from([0.0, 0.0, 0.1, 0.3, 1.0]))
     deleted = frozenset(p.item.id for segment in segments for p in segment if rng.random() < dead)
     return Corpus(segments, deleted), rng, dimension
 
@@ -133,14 +133,16 @@ def test_a_search_by_id_finds_everything_but_the_item_itself(drawn: tuple[Corpus
 
 
 @pytest.mark.parametrize("passages", [1, 3])
-def test_among_hundreds_of_equal_vectors_the_first_ids_are_found(tmp_path: Path, passages: int) -> None:
+@pytest.mark.parametrize("dead", [0.0, 0.1, 0.5])
+def test_among_hundreds_of_equal_vectors_the_first_ids_are_found(tmp_path: Path, passages: int, dead: float) -> None:
     rng = np.random.default_rng(1)
     same, far = random_vectors(rng, 1, 32), random_vectors(rng, 700, 32)
     names = rng.permutation(900)
     many = [prepared(f"{name:03d}", np.repeat(same, passages, axis=0)) for name in names[:700]]
     other = [prepared(f"{name:03d}", far[i : i + 1]) for i, name in enumerate(names[700:])]
-    corpus = Corpus([many[:350], other, many[350:]], frozenset())
-    snapshot = publish_items(tmp_path, corpus.segments)
+    deleted = frozenset(p.item.id for p in [*many, *other] if rng.random() < dead)
+    corpus = Corpus([many[:350], other, many[350:]], deleted)
+    snapshot = publish_items(tmp_path, corpus.segments, deleted)
     for count in (1, 10, 699, 701, 2000):
         assert answer(snapshot, same, count) == corpus.expected(same, anything)[:count]
 
