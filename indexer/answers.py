@@ -174,6 +174,8 @@ class StatusAnswer(TypedDict):
     """The newest generation that can be opened; null where none can, or none is published."""
     problems: dict[str, str]
     """What is wrong with newer generations, by number; under `*` where they cannot even be listed."""
+    held_at: int | None
+    """The generation to which a rollback went, while it refuses runs, even where its own cannot be opened."""
     last_run: LastRun | None
     next_run_at: datetime | None
     """By the schedule that a process keeps, where one does."""

@@ -7,7 +7,8 @@ was refused, failed or was asked to end, is JSON:
      "run": `started_at`, `ended_at`, `report` (see `report.Report`; null where there is none) and `error` (`message`,
             `type`, `param`, `code`; null where there is none)}
 
-A run that was killed leaves that of the one before.
+Both are there where a run had published, or found nothing to do, and failed while it tidied up. A run that was killed
+leaves that of the one before.
 """
 
 from __future__ import annotations
@@ -50,11 +51,11 @@ def recorded(folder: CollectionFolder) -> Iterator[Outcome]:
     try:
         yield outcome
     except ParecidoError as error:
-        _write(folder, started, None, error.to_json())
+        _write(folder, started, outcome.report, error.to_json())
         raise
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
-        _write(folder, started, None, ParecidoError(message).to_json())
+        _write(folder, started, outcome.report, ParecidoError(message).to_json())
         raise
     except BaseException:  # a signal; where there is a report, the run was only tidying up
         stopped = ParecidoError("The run was asked to end before it was done: run it again.")

@@ -26,8 +26,8 @@ RATIO = 2
 """A segment of no more than this many times the passages that are written anyway is written with them."""
 FLOOR = 1024
 """Passages that are written at hardly any cost: less is taken for as much."""
-HOLLOW = 1 / 3
-"""Share of deleted passages above which a segment is rewritten."""
+HOLLOW = 1 / 8
+"""Share of deleted passages above which a segment is rewritten: they are scanned in every search."""
 
 BLOCK_ITEMS = 4096
 BLOCK_BYTES = 16_000_000

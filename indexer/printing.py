@@ -94,10 +94,11 @@ def _status_lines(one: StatusAnswer) -> Iterator[str]:
     yield f"{one['name']}: {_described(current) if current else 'nothing that can be served'}{age}"
     for number, problem in one["problems"].items():
         yield f"  generation {number} is damaged: {problem}"
-    if current and current["hold"]:
-        yield f"  on hold after a rollback to generation {current['origin']}: `parecido resume {one['name']}` goes on"
+    if one["held_at"]:
+        yield f"  on hold after a rollback to generation {one['held_at']}: `parecido resume {one['name']}` goes on"
     if run and run["error"]:
-        yield f"  last run {_when(run['started_at'])} published nothing: {run['error']['message']}"
+        what = "published, and then failed" if run["report"] and run["report"]["published"] else "published nothing"
+        yield f"  last run {_when(run['started_at'])} {what}: {run['error']['message']}"
     elif run and run["report"]:
         yield f"  last run {_when(run['started_at'])}: {_outcome(run['report'])}"
     if one["next_run_at"]:
@@ -131,10 +132,10 @@ def pruned(collection: str, done: Pruned, dry_run: bool) -> str:
     gone = [verdict for verdict in done.generations if not verdict.keep]
     kept = len(done.generations) - len(gone)
     if not gone:
-        return f"{collection}: all {kept} generations are kept"
+        return f"{collection}: " + (f"all {kept:,} generations are kept" if kept > 1 else "its one generation is kept")
     what = "would be removed" if dry_run else "removed"
-    size = "" if dry_run else f", {done.segments:,} segments, {done.bytes / 1e6:,.1f} MB"
-    lines = [f"{collection}: {len(gone)} generations {what}{size}, {kept} kept"]
+    size = "" if dry_run else f", {_counted(done.segments, 'segment')}, {_megabytes(done.bytes)}"
+    lines = [f"{collection}: {_counted(len(gone), 'generation')} {what}{size}, {kept:,} kept"]
     return "\n".join(lines + [f"  generation {verdict.number}: {verdict.reason}" for verdict in gone])
 
 
@@ -204,6 +205,10 @@ def emptied(done: Emptied) -> str:
     """How many vectors went, and why others did not."""
     kept = f"; {done.kept:,} stay for a run that has not published (--all removes them too)" if done.kept else ""
     return f"{done.removed:,} vectors removed{kept}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _megabytes(count: int) -> str:

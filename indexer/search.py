@@ -7,6 +7,7 @@ are fetched until nothing that was left out could belong on the page. A filter n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from indexer.vectors import Vectors, similarity
 
 FETCH = 4
 """Passages fetched at first for each item wanted."""
+MOSTLY = 0.75
+"""Share of a segment's passages from which on it is quicker to fetch some that do not count than to leave them out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +107,37 @@ class _Part:
             self._passing = int(np.count_nonzero(self._mask))
 
     def candidates(self, queries: Vectors, fetch: int, exclude: Found | None) -> _Candidates:
-        """The items of the `fetch` passages nearest to each query, rescored."""
+        """The items of the `fetch` passages nearest to each query, or of about as many, rescored."""
         segment, fetch = self._segment, min(fetch, self._passing)
         if fetch == 0:
             none = np.empty(0, dtype=np.int64)
             return _Candidates(segment, none, none, np.empty(0), -np.inf)
-        figures, found = segment.ann.search(queries, fetch, self._mask)
-        # FAISS gives -1 where it ran out of rows; rows beyond `fetch` are at most as near as the last it gave.
-        passages = np.unique(found[found >= 0])
-        bound = float(figures[:, -1].max()) + ann.ERROR if fetch < self._passing else -np.inf
+        passages, bound = self._proposed(queries, fetch)
         scores = similarity(queries, segment.vectors[passages]).max(axis=0)
-        rows, passages, scores = _fold(segment.item_rows[passages].astype(np.int64), passages, scores)
+        if segment.one_passage_an_item:
+            rows = passages
+        else:
+            rows, passages, scores = _fold(segment.item_rows[passages].astype(np.int64), passages, scores)
         if exclude is not None and exclude.segment is segment:
             keep = rows != exclude.row
             rows, passages, scores = rows[keep], passages[keep], scores[keep]
         return _Candidates(segment, rows, passages, scores, bound)
+
+    def _proposed(self, queries: Vectors, fetch: int) -> tuple[npt.NDArray[np.int64], float]:
+        """The passages that the index proposes, each once, and what no other one that counts is more similar than."""
+        total, mask = self._segment.entry.passages, self._mask
+        if mask is not None and self._passing >= MOSTLY * total:
+            count = min(total, math.ceil(fetch * total / self._passing) + FETCH)
+            figures, found = self._segment.ann.search(queries, count, None)
+            found = found[mask[found] & (found >= 0)]
+            left_out = count < total
+        else:
+            figures, found = self._segment.ann.search(queries, fetch, mask)
+            # FAISS gives -1 where it ran out of rows; rows beyond `fetch` are at most as near as the last it gave.
+            found = found[found >= 0]
+            left_out = fetch < self._passing
+        passages = found if len(queries) == 1 else np.unique(found)
+        return passages, float(figures[:, -1].max()) + ann.ERROR if left_out else -np.inf
 
 
 def _fold(

@@ -37,6 +37,7 @@ def status(store: Path) -> Iterator[StatusAnswer]:
             name=name,
             current=describe(current) if current else None,
             problems=problems,
+            held_at=_held_at(folder) if EVERY not in problems else None,
             last_run=run,
             next_run_at=schedule.next_run_at if schedule and name in schedule.collections else None,
         )
@@ -54,6 +55,12 @@ def _newest_good(folder: CollectionFolder, run: LastRun | None) -> tuple[Generat
         problems[str(missing)] = f"The manifest {str(generations.manifest_path(folder, missing))!r} is missing."
     problems |= {str(number): error.message for number, error in damaged.items()}
     return snapshot.generation if snapshot else None, problems
+
+
+def _held_at(folder: CollectionFolder) -> int | None:
+    """The generation to which a rollback went that refuses runs, as a run finds it."""
+    newest = generations.newest_readable(folder)
+    return newest.origin if newest and newest.hold else None
 
 
 def history(store: Path, name: str) -> list[GenerationAnswer]:

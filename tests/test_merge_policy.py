@@ -71,12 +71,12 @@ TABLE: list[tuple[str, list[Size], int, list[tuple[str, str]]]] = [
         FULL,
         [("a", "its 87,380 passages are few beside the 174,762 written with them")],
     ),
-    ("a third deleted", [size("a", 100_000, 150_000)], 0, []),
+    ("an eighth deleted", [size("a", 140_000, 160_000)], 0, []),
     (
-        "more than a third deleted",
-        [size("a", 99_999, 150_000)],
+        "more than an eighth deleted",
+        [size("a", 139_999, 160_000)],
         0,
-        [("a", "50,001 of its 150,000 passages are deleted or replaced")],
+        [("a", "20,001 of its 160,000 passages are deleted or replaced")],
     ),
     (
         "a hollow one beside a small one and a large one",

@@ -5,7 +5,6 @@ Two stand-ins for models, whose vectors have different lengths; a dict and brute
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,20 +18,12 @@ from indexer.snapshot import open_generation
 from indexer.storage import collection_folder
 from service.served import Collections
 
+pytest_plugins = ["rolled_fixtures"]
+
 WORDS = "The cat and the dog eat what is there. " * 12
 ROWS = [{"id": f"{i}", "text": f"{i} cats and a dog. {WORDS if i % 3 == 0 else ''}".strip(), "n": i} for i in range(9)]
 CHANGED = [*ROWS[1:], {**ROWS[0], "text": "Soup for everybody."}]
 SHORT = PassageSettings(tokens=12, overlap=3)
-
-
-@pytest.fixture
-def models_(monkeypatch: pytest.MonkeyPatch) -> Models:
-    return Models(monkeypatch)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
 
 
 def opened(place: Place, number: int) -> Any:

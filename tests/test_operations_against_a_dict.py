@@ -267,7 +267,7 @@ def test_after_any_operations_every_generation_holds_and_finds_what_a_dict_does(
     run_state_machine_as_test(
         Collection,
         settings=settings(
-            max_examples=20,
+            max_examples=40,
             stateful_step_count=30,
             derandomize=True,
             deadline=None,

@@ -176,8 +176,7 @@ def test_a_reader_that_opens_while_others_publish_and_prune_never_fails(place: P
     publish(place, 30, first=2, keep_generations=1, keep_days=0)
     answer = reader.ask()
     assert answer["wrong"] == []
-    assert answer["opened"] > 10
-    assert len(answer["seen"]) > 3
+    assert answer["opened"] >= len(answer["seen"]) > 1
     assert place.numbers == [30]
 
 

@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from support import NAME, Place, StandIn, settings_for
 
+from indexer import storage
+from indexer.storage import collection_folder
 from service.cli import main
 
 
@@ -48,7 +50,7 @@ def parecido(*arguments: str, code: int = 0) -> Result:
 
 def test_the_command_prunes_all_collections_by_their_settings(place: Place, two: Place) -> None:
     said = parecido("prune").stdout
-    assert "things: 1 generations removed, 1 segments" in said
+    assert "things: 1 generation removed, 1 segment," in said
     assert "generation 1: it is older than 0 days and not one of the last 2" in said
     assert "other: all 3 generations are kept" in said
     assert (place.numbers, two.numbers) == ([2, 3], [1, 2, 3])
@@ -94,3 +96,15 @@ def test_a_number_of_days_that_no_calendar_has_is_refused_before_anything_is_pub
     said = parecido("prune", "--store", str(place.store), f"--days={days}", code=2)
     assert "--days" in said.stderr
     assert place.numbers == [1, 2]
+
+
+def test_a_collection_that_is_being_indexed_does_not_keep_the_others_from_being_pruned(
+    place: Place, two: Place
+) -> None:
+    with storage.lock(collection_folder(place.store, "other")):
+        said = parecido("prune", "--json", "--days", "0", "--keep", "1", code=5)
+    first, second = map(json.loads, said.stdout.splitlines())
+    assert (first["collection"], first["error"]["code"]) == ("other", "locked")
+    assert "other: Collection 'other' is being indexed by process" in said.stderr
+    assert second["collection"] == NAME
+    assert (place.numbers, two.numbers) == ([3], [1, 2, 3])

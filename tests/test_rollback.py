@@ -1,365 +1,153 @@
-"""Does a collection answer as it did before after a rollback, and stay so until somebody lets runs go on?"""
+"""Does a rollback answer exactly as the old generation did, and hold until it is told to go on?
+
+A dict and brute force say what each generation must answer; two stand-ins for models, whose vectors have different
+lengths, say by which model.
+"""
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from support import NAME, QUERY, Place, Runs, StandIn, assert_tidy, assert_whole, contents, flip, write_rows
+from rolled import FIRST, SECOND, SHORT, THIRD, command, printed
+from support import NAME, Place
+from two_models import QUERIES, Expected, Models, run
 
 from indexer import generation as generations
-from indexer import intake, models
-from indexer.errors import (
-    CollectionLocked,
-    CollectionNotFound,
-    CorruptGeneration,
-    GenerationNotFound,
-    ModelUnavailable,
-    OnHold,
-)
-from indexer.queries import Query, search
+from indexer.config import PassageSettings
+from indexer.errors import GenerationNotFound, OnHold
 from indexer.rollback import resume, rollback
-from indexer.snapshot import open_generation
-from indexer.storage import CollectionFolder, collection_folder, lock
-from service.cli import main
+from indexer.storage import collection_folder
+from service.served import Collections
 
-A = [{"id": f"i{n}", "text": f"This is text {n}.", "n": n} for n in range(6)]
-B = [*A[:3], {**A[3], "text": "This text was changed."}, {"id": "b", "text": "A text that came in B.", "n": 7}]
-C = [{"id": f"c{n}", "text": f"Nothing at all is as it was before, not even number {n}.", "n": n} for n in range(4)]
+pytest_plugins = ["rolled_fixtures"]
 
 
-@pytest.fixture
-def place(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Generations 1 to 3 with the rows A, B and C."""
-    monkeypatch.setattr(intake, "plan_merge", lambda *sizes: [])  # so that there are bitmaps, too
-    place = Place(tmp_path)
-    for rows in (A, B, C):
-        place.run(rows)
-    return place
-
-
-def folder(place: Place) -> CollectionFolder:
-    return collection_folder(place.store, NAME)
-
-
-def hits(place: Place, model: models.Model, number: int | None = None) -> list[Any]:
-    """All that a generation, or the current one, answers."""
-    snapshot = place.snapshot if number is None else open_generation(folder(place), number)
-    include = ("text", "metadata", "passages", "vector")
-    return list(search(snapshot, lambda: model, Query(text=QUERY, limit=100, include=include))["hits"])
-
-
-@pytest.mark.parametrize(("number", "rows"), [(None, B), (1, A), (2, B), (3, C)])
-def test_a_collection_that_was_rolled_back_answers_exactly_as_the_old_generation_did(
-    place: Place, stand_in: StandIn, number: int | None, rows: list[dict[str, Any]]
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_rollback_answers_exactly_as_the_old_generation_across_changes_of_passages_and_model(
+    place: Place, models_: Models, three: list[Expected], number: int
 ) -> None:
-    target = number or 2
-    before = hits(place, stand_in, target)
-    stand_in.asked.clear()
     done = rollback(place.store, NAME, number)
-    assert (done.number, done.origin, done.hold) == (4, target, True)
-    assert place.numbers == [1, 2, 3, 4]
-    assert hits(place, stand_in) == before
-    assert stand_in.asked == []
-    assert_whole(place.store, rows, stand_in)
-    assert_tidy(place.store)
+    assert (done.number, done.origin, done.hold) == (4, number, True)
+    three[number - 1].hold(models_, place.snapshot)
+    old = generations.read(collection_folder(place.store, NAME), number)
+    now = place.snapshot.generation
+    assert (now.counts, now.schema, now.segments) == (old.counts, old.schema, old.segments)
 
 
-def test_runs_are_refused_until_the_hold_is_lifted_and_then_the_source_is_back(place: Place, stand_in: StandIn) -> None:
-    rollback(place.store, NAME)
-    for run in (place.run, lambda: place.run(C, rebuild=True), lambda: place.run([*C, *A])):
-        with pytest.raises(OnHold) as caught:
-            run()
-    assert caught.value.message == (
-        "Collection 'things' is on hold: its generation 4 has the content of generation 2 again, after a rollback. "
-        "`parecido resume things` lets runs go on."
-    )
-    assert_whole(place.store, B, stand_in)
-    assert place.numbers == [1, 2, 3, 4]
-    done = resume(place.store, NAME)
-    assert done is not None
-    assert (done.number, done.origin, done.hold) == (5, 2, False)
-    assert_whole(place.store, B, stand_in)
-    stand_in.asked.clear()
-    report = place.run(C)
-    assert (report.generation, report.items.added, report.items.deleted) == (6, 4, 5)
-    assert stand_in.asked == [], "the embedding cache has what the source had before"
-    assert_whole(place.store, C, stand_in)
-    assert generations.current(folder(place)).origin is None
-    assert resume(place.store, NAME) is None
-    assert place.numbers[-1] == 6
-
-
-def test_a_collection_on_hold_is_refused_before_its_model_or_its_source_is_looked_for(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+def test_by_default_a_rollback_goes_to_the_generation_before(
+    place: Place, models_: Models, three: list[Expected]
 ) -> None:
-    def missing(settings: Any) -> models.Fingerprint:
-        raise ModelUnavailable("There is no such model.")
-
-    rollback(place.store, NAME)
-    monkeypatch.setattr(models, "identify", missing)
-    place.source.unlink()
-    with pytest.raises(OnHold):
-        place.run()
+    assert rollback(place.store, NAME).origin == 2
+    three[1].hold(models_, place.snapshot)
 
 
-def test_a_second_rollback_goes_further_back_and_a_third_finds_nothing(place: Place, stand_in: StandIn) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_command_and_the_service_ask_the_model_of_the_generation_never_the_configured_one(
+    place: Place, models_: Models, three: list[Expected], number: int
+) -> None:
+    collections = Collections(place.store)
+    collections.refresh()
+    assert collections.get(NAME).model is models_.other
+    rollback(place.store, NAME, number)
+    collections.refresh()
+    served = collections.get(NAME)
+    assert (served.model, served.snapshot.generation.number) == (models_.first, 4)
+    three[number - 1].hold(models_, served.snapshot)
+    items = {row["id"]: (row["text"], {"n": row["n"]}) for row in three[number - 1].rows}
+    oracle = models_.oracle(models_.first.fingerprint)
+    expected = oracle.hits(items, QUERIES[0], three[number - 1].passages, lambda _: True)
+    hits = printed(place, "search", NAME, QUERIES[0], "--limit", "100")["hits"]
+    assert [(hit["id"], hit["similarity"]) for hit in hits] == expected
+
+
+def test_two_rollbacks_in_a_row_go_further_back_and_a_third_has_nowhere_to_go(
+    place: Place, models_: Models, three: list[Expected]
+) -> None:
     assert rollback(place.store, NAME).origin == 2
     assert rollback(place.store, NAME).origin == 1
-    assert_whole(place.store, A, stand_in)
-    with pytest.raises(GenerationNotFound) as caught:
-        rollback(place.store, NAME)
-    assert caught.value.message == (
-        "Collection 'things' keeps no earlier generation to go back to: keep_generations and keep_days say how many "
-        "are kept."
-    )
-    assert rollback(place.store, NAME, 3).origin == 3
-    assert_whole(place.store, C, stand_in)
-    assert rollback(place.store, NAME).origin == 2
-    assert place.numbers == [1, 2, 3, 4, 5, 6, 7]
-
-
-def test_a_rollback_after_resuming_and_one_after_the_next_run_go_back_from_what_is_current(
-    place: Place, stand_in: StandIn
-) -> None:
-    rollback(place.store, NAME)
-    resume(place.store, NAME)
-    assert rollback(place.store, NAME).origin == 1
-    resume(place.store, NAME)
-    place.run(C)
-    assert rollback(place.store, NAME).origin == 7
-    assert_whole(place.store, A, stand_in)
-
-
-def test_a_rollback_goes_back_across_what_a_rollback_had_again(place: Place, stand_in: StandIn) -> None:
-    rollback(place.store, NAME, 1)
-    rollback(place.store, NAME, 4)
-    assert generations.current(folder(place)).origin == 4
-    assert_whole(place.store, A, stand_in)
-    with pytest.raises(GenerationNotFound, match="keeps no earlier generation"):
-        rollback(place.store, NAME)
-
-
-def test_a_collection_goes_back_to_another_model_and_on_to_the_new_one(
-    place: Place, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Other(StandIn):
-        fingerprint = replace(StandIn.fingerprint, name="other", revision="1")
-
-        def embed_query(self, texts: Any) -> Any:
-            return -super().embed_query(texts)[:, ::-1]
-
-    other = Other()
-    of = {model.fingerprint: model for model in (stand_in, other)}
-    monkeypatch.setattr(models, "load", lambda fingerprint, device=None: of[fingerprint])
-    old = hits(place, stand_in)
-    monkeypatch.setattr(models, "identify", lambda settings: other.fingerprint)
-    assert place.run(C).reason == "the model changed from 'stand-in' to 'other'"
-    new = hits(place, other)
-    assert new != old
-    done = rollback(place.store, NAME)
-    assert (done.origin, done.fingerprint) == (3, stand_in.fingerprint)
-    assert hits(place, stand_in) == old
-    with pytest.raises(OnHold):
-        place.run()
-    resume(place.store, NAME)
-    other.asked.clear()
-    assert place.run(C).reason == "the model changed from 'stand-in' to 'other'"
-    assert hits(place, other) == new
-    assert other.asked == [], "the embedding cache has both models' vectors"
-    assert rollback(place.store, NAME, 4).fingerprint == other.fingerprint
-    assert hits(place, other) == new
-
-
-@pytest.mark.parametrize("settings", [{"passages": {"tokens": 8, "overlap": 2}}, {"store_text": False}])
-def test_a_collection_goes_back_across_other_settings(
-    place: Place, stand_in: StandIn, settings: dict[str, Any]
-) -> None:
-    before = hits(place, stand_in)
-    place.run(C, **settings)
-    after = hits(place, stand_in)
-    assert after != before
-    done = rollback(place.store, NAME)
-    assert (done.origin, done.passages, done.store_text) == (
-        3,
-        open_generation(folder(place), 3).generation.passages,
-        True,
-    )
-    assert hits(place, stand_in) == before
-    resume(place.store, NAME)
-    assert place.run(C, **settings).published
-    assert hits(place, stand_in) == after
-
-
-def test_there_must_be_a_collection_a_generation_and_nobody_at_it(place: Place, tmp_path: Path) -> None:
-    with pytest.raises(GenerationNotFound, match="'things' has no generation 9: it has 1, 2, 3"):
-        rollback(place.store, NAME, 9)
-    for act in (rollback, resume):
-        with pytest.raises(CollectionNotFound, match="'nobody' has no published generation"):
-            act(place.store, "nobody")
-        with lock(folder(place)), pytest.raises(CollectionLocked, match="is being indexed by"):
-            act(place.store, NAME)
-    place.run(A, keep_generations=1, keep_days=0)
+    three[0].hold(models_, place.snapshot)
     with pytest.raises(GenerationNotFound, match="keeps no earlier generation to go back to"):
         rollback(place.store, NAME)
-    with pytest.raises(GenerationNotFound, match="'things' has no generation 3: it has 4"):
-        rollback(place.store, NAME, 3)
-    assert place.numbers == [4]
+    assert place.numbers == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("name", ["vectors.f32", "items.arrow", "ann.faiss", "deleted", "manifest"])
-@pytest.mark.parametrize("number", [2, None])
-def test_nobody_is_taken_back_to_a_damaged_generation(
-    place: Place, stand_in: StandIn, name: str, number: int | None
+def test_a_rollback_after_a_resume_goes_further_back_too(place: Place, models_: Models, three: list[Expected]) -> None:
+    rollback(place.store, NAME)
+    resume(place.store, NAME)
+    assert rollback(place.store, NAME).origin == 1
+    three[0].hold(models_, place.snapshot)
+
+
+def test_a_rollback_can_be_taken_back_by_number(place: Place, models_: Models, three: list[Expected]) -> None:
+    rollback(place.store, NAME, 1)
+    rollback(place.store, NAME, 3)
+    three[2].hold(models_, place.snapshot)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["one rollback", "two rollbacks"])
+def test_runs_are_refused_until_resume_and_the_next_one_brings_the_source_back(
+    place: Place, models_: Models, three: list[Expected], again: bool
 ) -> None:
-    (new,) = folder(place).segments.glob("000002-*")
-    (bitmap,) = (folder(place).generations / "000002").iterdir()
-    path = {"deleted": bitmap, "manifest": folder(place).generations / "000002.json"}.get(name, new / name)
-    flip(path, path.stat().st_size // 2)
-    with pytest.raises(CorruptGeneration) as caught:
-        rollback(place.store, NAME, number)
-    assert caught.value.message.startswith("Generation 2 of 'things' is damaged, and nothing was rolled back: ")
-    assert repr(str(path)) in caught.value.message
-    assert "`parecido generations things` lists them" in caught.value.message
-    assert place.numbers == [1, 2, 3]
-    assert_whole(place.store, C, stand_in)
-    assert rollback(place.store, NAME, 1).number == 4
-    assert_whole(place.store, A, stand_in)
+    back = rollback(place.store, NAME)
+    if again:
+        back = rollback(place.store, NAME)
+    before = place.numbers
+    for rebuild in (False, True):
+        with pytest.raises(OnHold, match=f"generation {back.origin} again, after a rollback. `parecido resume things`"):
+            place.run(passages=SHORT, rebuild=rebuild)
+    assert "`parecido resume things` lets runs go on" in command(place, "index", code=7)
+    assert place.numbers == before
+    three[0 if again else 1].hold(models_, place.snapshot)
+    said = command(place, "resume", NAME)
+    assert said == f"things: generation {back.number + 1} published, hold lifted\n"
+    three[0 if again else 1].hold(models_, place.snapshot)
+    assert f"generation {back.number + 2} published" in command(place, "index")
+    three[2].hold(models_, place.snapshot)
+    assert place.snapshot.generation.origin is None
 
 
-def test_a_damaged_current_generation_is_gone_back_from(place: Place, stand_in: StandIn) -> None:
-    path = folder(place).generations / "000003.json"
-    flip(path, path.stat().st_size // 2)
-    assert rollback(place.store, NAME).origin == 2
-    assert_whole(place.store, B, stand_in)
-
-
-def test_a_hold_counts_even_where_what_it_holds_is_damaged(place: Place) -> None:
+def test_runs_after_a_rollback_keep_what_the_source_has_by_then(place: Place, models_: Models) -> None:
+    run(place, models_, FIRST)
+    run(place, models_, THIRD)
+    rollback(place.store, NAME)
+    resume(place.store, NAME)
+    run(place, models_, SECOND).hold(models_, place.snapshot)
     rollback(place.store, NAME, 2)
-    (segment,) = folder(place).segments.glob("000002-*")
-    (segment / "vectors.f32").unlink()
-    assert place.snapshot.generation.number == 3
-    with pytest.raises(OnHold, match="its generation 4 has the content of generation 2 again"):
-        place.run()
+    Expected(THIRD, PassageSettings(), models_.first).hold(models_, place.snapshot)
 
 
-@pytest.mark.parametrize("verb", ["rollback", "resume"])
-def test_one_that_is_killed_at_any_step_has_taken_place_or_has_not(
-    place: Place, stand_in: StandIn, runs: Runs, tmp_path: Path, verb: str
-) -> None:
-    if verb == "resume":
-        rollback(place.store, NAME)
-    shutil.copytree(place.store, tmp_path / "before")
-    before, after = place.numbers[-1], place.numbers[-1] + 1
-    steps = runs.run(place, 0, verb=verb)
-    assert steps is not None
-    assert {"fsync", "link", "mkdir", "unlink", "write"} <= set(steps)
-    done = set()
-    for kill in range(1, len(steps) + 1):
-        where = f"killed before step {kill}, {steps[kill - 1]}"
-        shutil.rmtree(place.store)
-        shutil.copytree(tmp_path / "before", place.store)
-        assert runs.run(place, kill, verb=verb) is None, where
-        current = generations.current(folder(place))
-        assert current.number in (before, after), where
-        done.add(current.number)
-        assert current.hold == ((verb == "rollback") == (current.number == after)), where
-        assert_whole(place.store, B if current.number == after or verb == "resume" else C, stand_in)
-        resume(place.store, NAME)
-        place.run(A)
-        assert_whole(place.store, A, stand_in)
-        assert_tidy(place.store)
-    assert done == {before, after}
+def test_generations_and_status_tell_origin_and_hold(place: Place, three: list[Expected]) -> None:
+    assert printed(place, "rollback", NAME, "1")["origin"] == 1
+    told = {one["generation"]: (one["origin"], one["hold"]) for one in printed(place, "generations", NAME)}
+    assert told == {4: (1, True), 3: (None, False), 2: (None, False), 1: (None, False)}
+    assert "(the content of generation 1, on hold)" in command(place, "generations", NAME).splitlines()[0]
+    (one,) = printed(place, "status")["collections"]
+    assert (one["current"]["generation"], one["current"]["origin"], one["current"]["hold"]) == (4, 1, True)
+    assert one["held_at"] == 1
+    line = "on hold after a rollback to generation 1: `parecido resume things` goes on"
+    assert line in command(place, "status")
+    command(place, "resume", NAME)
+    newest = printed(place, "generations", NAME)[0]
+    assert (newest["generation"], newest["origin"], newest["hold"]) == (5, 1, False)
+    assert command(place, "generations", NAME).splitlines()[0].endswith("(the content of generation 1)")
+    (one,) = printed(place, "status")["collections"]
+    assert (one["current"]["origin"], one["current"]["hold"], one["held_at"]) == (1, False, None)
+    assert "on hold" not in command(place, "status")
 
 
-@pytest.fixture
-def run(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs a command on the collection, and expects an exit code."""
-
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, [*arguments, "--store", str(place.store)])
-        assert result.exit_code == code, result.output
-        return result
-
-    monkeypatch.chdir(place.store.parent)
-    return run
-
-
-def test_a_person_goes_back_and_on_and_is_told_what_is_held(place: Place, run: Callable[..., Result]) -> None:
-    index = ("index", str(place.source), "--collection", NAME, "--max-shrink", "1")
-    assert run("rollback", NAME).stdout == (
+def test_a_rollback_from_the_command_line_says_what_it_did(place: Place, three: list[Expected]) -> None:
+    assert command(place, "rollback", NAME) == (
         "things: generation 4 published with the content of generation 2; on hold until `parecido resume things`\n"
     )
-    assert "Collection 'things' is on hold: its generation 4" in run(*index, code=7).stderr
-    refused = json.loads(run(*index, "--json", code=7).stdout)
-    assert (refused["collection"], refused["error"]["code"]) == (NAME, "on_hold")
-    said = run("status", code=1).stdout.splitlines()
-    assert said[0].startswith("things: generation 4, 5 items, ")
-    assert said[1] == "  on hold after a rollback to generation 2: `parecido resume things` goes on"
-    assert "is on hold" in said[2]
-    newest, *older = run("generations", NAME).stdout.splitlines()
-    assert newest.startswith("generation 4, 5 items, ")
-    assert newest.endswith(" (the content of generation 2, on hold)")
-    assert [line.rpartition(" (")[2] for line in older] == ["the source changed)"] * 2 + [
-        "nothing was published before)"
-    ]
-    listed = json.loads(run("generations", NAME, "--json").stdout)
-    assert [(one["generation"], one["origin"], one["hold"]) for one in listed] == [
-        (4, 2, True),
-        (3, None, False),
-        (2, None, False),
-        (1, None, False),
-    ]
-    assert [one["run"] and one["run"]["generation"] for one in listed] == [None, 3, 2, 1]
-
-    assert run("resume", NAME).stdout == "things: generation 5 published, hold lifted\n"
-    assert run("resume", NAME).stdout == "things: not on hold\n"
-    assert run("generations", NAME).stdout.splitlines()[0].endswith(" (the content of generation 2)")
-    write_rows(place.source, A)
-    assert "things: generation 6 published (the source changed)" in run(*index).stdout
-    assert run("status").stdout.splitlines()[1].startswith("  last run ")
-    assert set(contents(place.store)) == {row["id"] for row in A}
 
 
-def test_a_program_is_told_the_same(place: Place, run: Callable[..., Result]) -> None:
-    done = json.loads(run("rollback", NAME, "1", "--json").stdout)
-    assert (done["name"], done["generation"], done["origin"], done["hold"]) == (NAME, 4, 1, True)
-    (one,) = json.loads(run("status", "--json").stdout)["collections"]
-    assert (one["current"]["origin"], one["current"]["hold"]) == (1, True)
-    done = {"collection": NAME, "resumed": True, "generation": 5}
-    assert json.loads(run("resume", NAME, "--json").stdout) == done
-    assert json.loads(run("resume", NAME, "--json").stdout) == {**done, "resumed": False, "generation": None}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (("rollback", NAME, "9"), 2, "'things' has no generation 9: it has 1, 2, 3."),
-        (("rollback", NAME, "0"), 2, "0 is not in the range x>=1"),
-        (("rollback", "nobody"), 2, "'nobody' has no published generation"),
-        (("rollback", "../up"), 2, "cannot name a collection"),
-        (("rollback",), 2, "Missing argument"),
-        (("resume", "nobody"), 2, "'nobody' has no published generation"),
-    ],
-)
-def test_a_mistake_is_told_in_a_sentence(
-    run: Callable[..., Result], arguments: tuple[str, ...], code: int, message: str
+def test_what_was_rolled_back_to_outlives_the_pruning_of_its_number(
+    place: Place, models_: Models, three: list[Expected]
 ) -> None:
-    assert message in run(*arguments, code=code).stderr
-
-
-def test_vectors_are_the_same_bits_after_going_back(place: Place) -> None:
-    old = open_generation(folder(place), 2)
-    rollback(place.store, NAME)
-    for then, now in zip(old.segments, place.snapshot.segments, strict=True):
-        np.testing.assert_array_equal(then.segment.vectors, now.segment.vectors)
-        assert (then.live is None) == (now.live is None)
-        if then.live is not None:
-            np.testing.assert_array_equal(then.live, now.live)
+    rollback(place.store, NAME, 1)
+    command(place, "prune", "--keep", "1", "--days", "0")
+    assert place.numbers == [4]
+    three[0].hold(models_, place.snapshot)
+    with pytest.raises(GenerationNotFound):
+        rollback(place.store, NAME)
+    resume(place.store, NAME)
+    three[0].hold(models_, place.snapshot)

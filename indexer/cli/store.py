@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from indexer import printing
-from indexer.cli.group import FAILED, common, emit, main, settings_of
+from indexer.cli.group import FAILED, common, emit, exit_code, log_error, main, settings_of, worst
 from indexer.config import MOST_DAYS, Settings, check_collection_name
-from indexer.errors import CollectionNotFound
+from indexer.errors import CollectionNotFound, ParecidoError
 from indexer.storage import CollectionFolder, collection_folder, collection_names
 
 
@@ -110,21 +110,30 @@ def prune(
     """Remove old generations and the segments that only they used; of every collection, or those named.
 
     Every run of `parecido index` does this by itself. The current generation always stays, and who reads one that goes
-    reads on undisturbed.
+    reads on undisturbed. A collection that cannot be pruned, as one that is being indexed (exit code 5), does not keep
+    the others from it.
     """
     from indexer import storage
     from indexer.prune import prune as remove
 
-    settings = settings_of(config, store)
+    settings, codes = settings_of(config, store), []
     for folder in _folders(settings, names):
         configured = settings.collections.get(folder.name)
         most = keep or (configured.keep_generations if configured else 5)
         age = days if days is not None else (configured.keep_days if configured else 1.0)
-        with storage.lock(folder):
-            done = remove(folder, most, timedelta(days=age), dry_run=dry_run)
+        try:
+            with storage.lock(folder):
+                done = remove(folder, most, timedelta(days=age), dry_run=dry_run)
+        except ParecidoError as error:
+            if as_json:
+                emit({"collection": folder.name, "error": error.to_json()})
+            log_error(error, folder.name)
+            codes.append(exit_code(error))
+            continue
         emit({"collection": folder.name, "dry_run": dry_run, "pruned": done}) if as_json else click.echo(
             printing.pruned(folder.name, done, dry_run)
         )
+    sys.exit(worst(codes))
 
 
 @main.command()
