@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from support import StandIn, assert_whole
+
 from indexer import generation as generations
+from indexer.snapshot import open_newest, verify
 from indexer.storage import CollectionFolder
 
 Damaging = Callable[[Path], None]
@@ -98,3 +101,11 @@ def replaced(target: Path, copy: Path) -> None:
 def content_of(folder: Path) -> dict[str, bytes | None]:
     """Every file and folder in there by its path, with the content of the files."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+def assert_answers_as(folder: CollectionFolder, number: int, rows: list[dict[str, Any]], stand_in: StandIn) -> None:
+    """The newest generation has that number and these rows, and answers as they do."""
+    snapshot = open_newest(folder)
+    verify(snapshot)
+    assert snapshot.generation.number == number
+    assert_whole(folder.path.parent.parent, rows, stand_in)

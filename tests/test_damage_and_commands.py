@@ -16,31 +16,16 @@ from damage import KINDS, NEW, OLD, SEEN_AT_ONCE, Damaging, content_of, flipped,
 from damage import folder as in_the_way
 from support import NAME, Place, StandIn, assert_whole, write_rows
 
-from indexer import intake
-from indexer.storage import CollectionFolder, collection_folder
+from indexer.storage import CollectionFolder
 from service.cli import main
+
+pytest_plugins = ["damage_fixtures"]
+
 
 WAY_OUT = (
     "`parecido repair things` mends what can be mended, "
     "`parecido index things --rebuild` builds it anew from its source"
 )
-
-
-@pytest.fixture
-def place(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Two generations that share a segment."""
-    with monkeypatch.context() as patch:
-        patch.setattr(intake, "plan_merge", lambda *sizes: [])
-        place = Place(tmp_path)
-        place.run(OLD)
-        place.run(NEW)
-    shutil.copytree(place.store, tmp_path / "before")
-    return place
-
-
-@pytest.fixture
-def folder(place: Place) -> CollectionFolder:
-    return collection_folder(place.store, NAME)
 
 
 def run(place: Place, *arguments: str, code: int = 0) -> Result:

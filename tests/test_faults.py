@@ -100,6 +100,7 @@ def test_whatever_the_disk_refuses_the_old_generation_answers_and_the_next_run_g
         assert_tidy(place.store)
         restored(place)
     assert (False, False) in ends
+    del error  # which holds on to what the run had open
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= descriptors + 5
     assert [thread.name for thread in threading.enumerate() if "lease" in thread.name] == []

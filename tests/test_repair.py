@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import shutil
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from damage import (
@@ -16,6 +11,7 @@ from damage import (
     NEW,
     OLD,
     Damaging,
+    assert_answers_as,
     content_of,
     cut,
     files_of,
@@ -27,45 +23,21 @@ from damage import (
 from damage import (
     folder as in_the_way,
 )
-from dying import dying
-from faults import FULL, Disk
 from support import NAME, Place, StandIn, assert_tidy, assert_whole, contents, expected
 
-from indexer import ann, intake
 from indexer import generation as generations
-from indexer.errors import CollectionLocked, CorruptGeneration, StorageError
+from indexer.errors import CollectionLocked, CorruptGeneration
 from indexer.repair import repair
 from indexer.rollback import rollback
 from indexer.snapshot import open_newest
-from indexer.snapshot import verify as verify_snapshot
-from indexer.storage import CollectionFolder, collection_folder, lock
+from indexer.storage import CollectionFolder, lock
 from indexer.verify import verify
 from service.cli import main
 
+pytest_plugins = ["damage_fixtures"]
+
+
 DERIVED = ("ids.arrow", "ann.faiss")
-
-
-@pytest.fixture
-def place(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Two generations that share a segment."""
-    monkeypatch.setattr(intake, "plan_merge", lambda *sizes: [])
-    place = Place(tmp_path)
-    place.run(OLD)
-    place.run(NEW)
-    shutil.copytree(place.store, tmp_path / "before")
-    return place
-
-
-@pytest.fixture
-def folder(place: Place) -> CollectionFolder:
-    return collection_folder(place.store, NAME)
-
-
-@pytest.fixture
-def another_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes are written with other bytes from now on, and are as good."""
-    write = ann.write
-    monkeypatch.setattr(ann, "write", lambda vectors, file: write(vectors * np.float32(1.0003), file))
 
 
 def told(place: Place, *arguments: str, code: int = 0) -> Result:
@@ -120,14 +92,6 @@ def test_the_command_says_what_was_mended_and_what_was_not(place: Place, folder:
     (answer,) = json.loads(told(place, "--json", code=1).stdout)
     assert (answer["collection"], answer["mended"], answer["published"]) == (NAME, [], None)
     assert answer["damages"][0]["path"] == str(items)
-
-
-def assert_answers_as(folder: CollectionFolder, number: int, rows: list[dict[str, Any]], stand_in: StandIn) -> None:
-    """The newest generation has that number and these rows, and answers as they do."""
-    snapshot = open_newest(folder)
-    verify_snapshot(snapshot)
-    assert snapshot.generation.number == number
-    assert_whole(folder.path.parent.parent, rows, stand_in)
 
 
 def test_where_other_bytes_come_out_a_new_generation_has_the_segment_under_a_new_name(
@@ -234,76 +198,6 @@ def test_nothing_that_a_damaged_manifest_may_need_is_removed_by_run_prune_or_rep
     assert_whole(place.store, NEW, stand_in)
     manifest.write_bytes(whole)
     assert verify(folder).damages == []
-
-
-@pytest.mark.parametrize("bytes_differ", [False, True], ids=["put back", "published anew"])
-def test_a_repair_that_dies_at_any_step_leaves_a_whole_collection_and_the_next_one_mends_it(
-    place: Place, folder: CollectionFolder, stand_in: StandIn, tmp_path: Path, request: Any, bytes_differ: bool
-) -> None:
-    if bytes_differ:
-        request.getfixturevalue("another_faiss")
-    step, ends = 0, set()
-    while ends != {1, 2 + bytes_differ} or open_newest(folder).generation.number == 1:
-        step += 1
-        replaced(place.store, tmp_path / "before")
-        for name in DERIVED:
-            cut(own_file(folder, 2, name))
-        with dying(step):
-            repair(folder)
-        snapshot = open_newest(folder)
-        verify_snapshot(snapshot)
-        number = snapshot.generation.number
-        ends.add(number)
-        assert_answers_as(folder, number, OLD if number == 1 else NEW, stand_in)
-        if step % 3 == 0 or number > 1:
-            repair(folder)
-            assert_answers_as(folder, 2 + bytes_differ, NEW, stand_in)
-            assert_tidy(place.store)
-    assert step > 10
-
-
-def refusal_of(folder: CollectionFolder) -> list[str]:
-    """What a repair ends with; nothing but the error of a disk is expected."""
-    try:
-        repair(folder)
-    except StorageError as error:
-        return [error.message]
-    return []
-
-
-@pytest.mark.parametrize("bytes_differ", [False, True], ids=["put back", "published anew"])
-def test_a_repair_that_the_disk_refuses_says_so_and_leaves_a_whole_collection(
-    place: Place,
-    folder: CollectionFolder,
-    stand_in: StandIn,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    request: Any,
-    bytes_differ: bool,
-) -> None:
-    if bytes_differ:
-        request.getfixturevalue("another_faiss")
-    step, refusals = 0, list[str]()
-    while True:
-        step += 1
-        replaced(place.store, tmp_path / "before")
-        for name in DERIVED:
-            cut(own_file(folder, 2, name))
-        with monkeypatch.context() as patch:
-            disk = Disk(place.store, FULL, errno.ENOSPC, patch)
-            disk.at = step
-            refusals += refusal_of(folder)
-        snapshot = open_newest(folder)
-        verify_snapshot(snapshot)
-        assert_whole(place.store, OLD if snapshot.generation.number == 1 else NEW, stand_in)
-        if step % 3 == 0 or disk.refused is None:
-            repair(folder)
-            assert_answers_as(folder, 2 + bytes_differ, NEW, stand_in)
-            assert_tidy(place.store)
-        if disk.refused is None:
-            break
-    assert len(refusals) > 10
-    assert all("the disk is full: make room and run it again" in refusal for refusal in refusals)
 
 
 def test_a_repair_waits_for_no_run(place: Place, folder: CollectionFolder) -> None:

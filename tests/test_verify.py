@@ -15,30 +15,17 @@ import pytest
 from click.testing import CliRunner, Result
 from damage import DAMAGES, NEW, OLD, Damaging, content_of, files_of, flipped, own_file, replaced
 from service_support import PARECIDO, environment
-from support import NAME, Place, StandIn
+from support import NAME, Place
 
-from indexer import intake, storage
+from indexer import storage
 from indexer.models.cache import FILE
 from indexer.models.cache_check import NAMED, verify_cache
 from indexer.prune import prune
-from indexer.storage import CollectionFolder, Sealed, collection_folder
+from indexer.storage import CollectionFolder, Sealed
 from indexer.verify import Verification, verify
 from service.cli import main
 
-
-@pytest.fixture
-def place(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Two generations that share a segment."""
-    monkeypatch.setattr(intake, "plan_merge", lambda *sizes: [])  # so that there is a bitmap
-    place = Place(tmp_path)
-    place.run(OLD)
-    place.run(NEW)
-    return place
-
-
-@pytest.fixture
-def folder(place: Place) -> CollectionFolder:
-    return collection_folder(place.store, NAME)
+pytest_plugins = ["damage_fixtures"]
 
 
 def told(place: Place, *arguments: str, code: int = 0) -> Result:
@@ -75,7 +62,6 @@ def test_a_whole_store_is_read_to_the_last_byte_and_nothing_is_changed(place: Pl
 def test_each_kind_of_damage_to_each_file_is_found_and_named(
     place: Place, folder: CollectionFolder, tmp_path: Path, damaging: Damaging
 ) -> None:
-    shutil.copytree(place.store, tmp_path / "before")
     both, old = files_of(folder, 2), files_of(folder, 1)
     for path in [*both, old[0]]:
         if path == old[0] and damaging is DAMAGES["missing"]:
