@@ -270,15 +270,10 @@ def _folds(run: Run, survivors: list[Survivor], found: Comparison) -> list[Fold]
     if not old or not (found.to_write or found.deleted):
         return []
     each = old.counts.passages / old.counts.items if old.counts.items else 1
-    sizes = [Size(s.part.segment.entry.id, s.part.segment.entry.passages, s.live_passages) for s in survivors]
-    left = {size.id for size in sizes}
-    gone = [
-        Fold(entry.id, 0, f"none of its {entry.passages:,} passages is in use any more")
-        for entry in old.segments
-        if entry.id not in left
-    ]
+    live = {s.part.segment.entry.id: s.live_passages for s in survivors}
+    sizes = [Size(entry.id, entry.passages, live.get(entry.id, 0)) for entry in old.segments]
     shape = SegmentShape(run.number, old.schema, run.fingerprint.dimension, old.store_text)
-    return gone + plan_merge(sizes, round(found.to_write * each), shape.most_passages)
+    return plan_merge(sizes, round(found.to_write * each), shape.most_passages)
 
 
 def _schema(run: Run, inferred: Schema, found: Comparison) -> Schema:

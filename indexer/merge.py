@@ -49,26 +49,29 @@ class Fold:
 
     segment: str
     passages: int
-    """Those that are copied."""
+    """Those that are copied; 0 where nothing is left of it."""
     reason: str
 
 
 def plan_merge(segments: Sequence[Size], incoming: int, full: int) -> list[Fold]:
-    """Which segments to fold into what a run writes, and why; hollow ones first, then from small to large.
+    """Which segments to fold into what a run writes or to leave out, and why; hollow ones before small ones.
 
     `incoming` is how many passages the run writes anyway, or an estimate of it. Segments of at least half of `full`
-    passages are left alone unless they are hollow; those without a live passage are not asked about.
+    passages are left alone unless they are hollow; those without a live passage are left out, and come first.
     """
-    hollow = sorted((s for s in segments if s.passages - s.live > HOLLOW * s.passages), key=lambda s: s.live)
-    small = sorted((s for s in segments if s not in hollow and s.live < full / 2), key=lambda s: s.live)
+    empty = [s for s in segments if s.live == 0]
+    rest = sorted((s for s in segments if s.live), key=lambda s: s.live)
+    hollow = [s for s in rest if s.passages - s.live > HOLLOW * s.passages]
+    small = [s for s in rest if s not in hollow and s.live < full / 2]
     written = incoming + sum(s.live for s in hollow)
     joining = small[: _joining(small, max(written, FLOOR))]
-    written += sum(s.live for s in joining)
-    # A single small segment with nothing to join would only be copied.
     if not hollow and not incoming and len(joining) == 1:
-        return []
-    return [Fold(s.id, s.live, _hollow(s)) for s in hollow] + [
-        Fold(s.id, s.live, _small(s, written - s.live)) for s in joining
+        joining = []  # a single small segment with nothing to join would only be copied
+    written += sum(s.live for s in joining)
+    return [
+        *(Fold(s.id, 0, f"none of its {s.passages:,} passages is in use any more") for s in empty),
+        *(Fold(s.id, s.live, _hollow(s)) for s in hollow),
+        *(Fold(s.id, s.live, _small(s, written - s.live)) for s in joining),
     ]
 
 

@@ -20,7 +20,7 @@ DELETED = "{gone:,} of its {all:,} passages are deleted or replaced"
 
 
 def size(id: str, live: int, passages: int | None = None) -> Size:
-    return Size(id, passages or live, live)
+    return Size(id, live if passages is None else passages, live)
 
 
 TABLE: list[tuple[str, list[Size], int, list[tuple[str, str]]]] = [
@@ -86,6 +86,18 @@ TABLE: list[tuple[str, list[Size], int, list[tuple[str, str]]]] = [
             ("hollow", "6,000 of its 9,000 passages are deleted or replaced"),
             ("small", "its 4,000 passages are few beside the 3,000 written with them"),
         ],
+    ),
+    (
+        "one with nothing left in it",
+        [size("a", 50_000), size("empty", 0, 7)],
+        0,
+        [("empty", "none of its 7 passages is in use any more")],
+    ),
+    (
+        "one with nothing left in it and a small one, which has nobody to join",
+        [size("small", 9), size("empty", 0, 7)],
+        0,
+        [("empty", "none of its 7 passages is in use any more")],
     ),
     (
         "hollow ones by themselves",

@@ -83,7 +83,7 @@ def test_the_report_has_seconds_by_stage_memory_and_bytes(place: Place, folder: 
 def test_the_report_has_the_segments_before_and_after_and_why_each_was_merged(place: Place) -> None:
     first = place.run(ROWS)
     assert (first.segments.before, first.segments.after, first.segments.merged) == (0, 1, ())
-    masked = place.run(ROWS[:8])
+    masked = place.run(ROWS[:9])
     assert (masked.segments.before, masked.segments.after, masked.segments.merged) == (1, 1, ())
     (old,) = place.snapshot.generation.segments
     hollow = place.run(ROWS[:6])
@@ -93,7 +93,7 @@ def test_the_report_has_the_segments_before_and_after_and_why_each_was_merged(pl
     assert merged.reason == "4 of its 10 passages are deleted or replaced"
     small = place.run(ROWS[:7])
     (merged,) = small.segments.merged
-    assert merged.reason == "it has only 6 passages" or "its 6 passages are few beside" in merged.reason
+    assert merged.reason == "it has only 6 passages"
     rebuilt = place.run(rebuild=True)
     assert (rebuilt.segments.before, rebuilt.segments.after, rebuilt.segments.merged) == (1, 1, ())
     assert rebuilt.reason == "a rebuild was asked for"
