@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from indexer.generation import Generation
 from indexer.schedule import next_run
 from indexer.snapshot import find_good
 from indexer.storage import CollectionFolder, collection_folder, collection_names
+
+log = logging.getLogger("parecido")
 
 EVERY = "*"
 """Stands for the number of a generation where they cannot even be listed."""
@@ -64,20 +66,23 @@ def _held_at(folder: CollectionFolder) -> int | None:
 
 
 def history(store: Path, name: str) -> list[GenerationAnswer]:
-    """Every kept generation of a collection whose manifest can be read, newest first.
+    """Every kept generation of a collection, newest first; of one whose manifest cannot be read, the log says why.
 
-    Raises CollectionNotFound where there is none, and CorruptGeneration where the newest cannot be read.
+    Raises CollectionNotFound where there is none, and CorruptGeneration where no manifest can be read.
     """
     folder = collection_folder(store, name)
-    newest = generations.current(folder)
-    return [_with_run(newest), *_earlier(folder, newest.number)]
-
-
-def _earlier(folder: CollectionFolder, newest: int) -> Iterator[GenerationAnswer]:
-    for number in reversed(generations.numbers(folder)):
-        if number < newest:
-            with contextlib.suppress(CorruptGeneration):  # `status` and `verify` name it
-                yield _with_run(generations.read(folder, number))
+    published = generations.numbers(folder)
+    if not published:
+        raise generations.nothing_published(folder)
+    found = []
+    for number in reversed(published):
+        try:
+            found.append(_with_run(generations.read(folder, number)))
+        except CorruptGeneration as error:
+            if number == published[0] and not found:
+                raise
+            log.warning("collection %s: generation %d is not shown: %s", name, number, error.message)
+    return found
 
 
 def _with_run(generation: Generation) -> GenerationAnswer:

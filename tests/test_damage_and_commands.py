@@ -65,6 +65,18 @@ def test_search_compare_and_status_name_the_damage_and_answer_from_the_newest_go
     assert f"  generation 2 is damaged: {answer['problems']['2']}" in run(place, "status", code=1).stdout
 
 
+def test_the_list_of_generations_leaves_out_what_it_cannot_read_and_says_so(
+    place: Place, folder: CollectionFolder
+) -> None:
+    flipped(newest := own_file(folder, 2, ".json"))
+    result = run(place, "generations", NAME, "--json")
+    assert [one["generation"] for one in told(result)] == [1]
+    assert "generation 2 is not shown: " in result.stderr
+    assert str(newest) in result.stderr
+    flipped(folder.generations / "000001.json")
+    assert "000001.json" in run(place, "generations", NAME, code=1).stderr
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_builds_on_the_newest_good_generation(
     place: Place, folder: CollectionFolder, stand_in: StandIn, kind: str
