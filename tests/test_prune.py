@@ -16,7 +16,7 @@ import reader_child
 from support import NAME, Place, Runs, StandIn, assert_tidy, flip
 
 from indexer import generation as generations
-from indexer import storage
+from indexer import merge, storage
 from indexer.errors import BrakeRefused, CollectionLocked
 from indexer.prune import Pruned, plan_prune, prune
 from indexer.storage import CollectionFolder, collection_folder
@@ -108,8 +108,9 @@ def test_what_goes_is_gone_to_the_last_file_and_what_stays_is_whole(place: Place
 
 
 def test_a_segment_that_a_kept_generation_uses_too_stays_with_its_bitmap(
-    place: Place, folder: CollectionFolder
+    place: Place, folder: CollectionFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(merge, "HOLLOW", 1)
     publish(place, 1)
     place.run(rows(1)[:3])
     first, second = generations.read(folder, 1), generations.read(folder, 2)

@@ -27,6 +27,7 @@ BAD = [{**row, "text": f"Spoilt: {row['text']}"} for row in GOOD[1:]]
 def place(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Three generations, the second with deleted items, so that a rollback has bitmaps to write."""
     monkeypatch.setattr(merge, "FLOOR", 1)  # else segments this small are folded at once
+    monkeypatch.setattr(merge, "HOLLOW", 1)
     place = Place(tmp_path)
     for rows in (OLD, GOOD, BAD):
         place.run(rows)
