@@ -1,8 +1,9 @@
-"""Three generations to roll back to, made by two stand-ins for models; for `pytest_plugins`."""
+"""Three generations to roll back to, made by two stand-ins for models; for `pytest_plugins`.
+
+A plugin's fixtures are there for every test module of a run, so that each module has a `place` of its own.
+"""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from rolled import FIRST, SECOND, SHORT, THIRD
@@ -13,11 +14,6 @@ from two_models import Expected, Models, run
 @pytest.fixture
 def models_(monkeypatch: pytest.MonkeyPatch) -> Models:
     return Models(monkeypatch)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
 
 
 @pytest.fixture

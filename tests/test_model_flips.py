@@ -5,6 +5,7 @@ Two stand-ins for models, whose vectors have different lengths; a dict and brute
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,12 @@ from indexer.storage import collection_folder
 from service.served import Collections
 
 pytest_plugins = ["rolled_fixtures"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
 
 WORDS = "The cat and the dog eat what is there. " * 12
 ROWS = [{"id": f"{i}", "text": f"{i} cats and a dog. {WORDS if i % 3 == 0 else ''}".strip(), "n": i} for i in range(9)]

@@ -6,6 +6,8 @@ lengths, say by which model.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from rolled import FIRST, SECOND, SHORT, THIRD, command, printed
 from support import NAME, Place
@@ -19,6 +21,11 @@ from indexer.storage import collection_folder
 from service.served import Collections
 
 pytest_plugins = ["rolled_fixtures"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -22,6 +22,11 @@ from indexer.storage import collection_folder
 pytest_plugins = ["rolled_fixtures"]
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
 def test_resuming_what_is_not_on_hold_says_so_and_publishes_nothing(place: Place, three: list[Expected]) -> None:
     before = listing(place)
     assert command(place, "resume", NAME) == "things: not on hold\n"
