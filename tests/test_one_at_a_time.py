@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import pytest
 from support import NAME, Place, StandIn, assert_tidy, contents, write_rows
 
 from indexer import generation as generations
+from indexer import storage
 from indexer.errors import CollectionLocked
 from indexer.storage import CollectionFolder, check_held, collection_folder, leases, lock, locks
 
@@ -226,3 +228,14 @@ def test_a_wait_without_end_is_one(folder: CollectionFolder, monkeypatch: pytest
         assert held == []
     waiting.join()
     assert len(held) == 1
+
+
+def test_two_that_remove_one_folder_at_the_same_time_are_not_in_each_others_way(tmp_path: Path) -> None:
+    for _ in range(10):
+        folder = tmp_path / "runs"
+        for number in range(40):
+            (folder / str(number)).mkdir(parents=True)
+            (folder / str(number) / "spool").write_text("rows", encoding="utf-8")
+        with ThreadPoolExecutor(2) as both:
+            assert list(both.map(storage.remove, [folder, folder])) == [None, None]
+        assert not folder.exists()

@@ -66,12 +66,16 @@ def add_folder(path: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Unlink a file or a folder with all that is in it; nothing happens where it is gone already."""
+    """Unlink a file or a folder with all that is in it; nothing happens where it is gone already.
+
+    Somebody else may be removing the same: whoever has lost a lease puts away what its successor sweeps.
+    """
     with disk(path, "remove"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
+        if not path.is_dir() or path.is_symlink():
             path.unlink(missing_ok=True)
+        while path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(FileNotFoundError):  # then the other one was faster, and what is left is less
+                shutil.rmtree(path)
 
 
 @contextlib.contextmanager
