@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from indexer.access import API_KEYS, Access, read_access
 from indexer.addresses import anchored, expand, masked, masked_within, unset_variable
@@ -40,6 +42,9 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class PassageSettings(_Frozen):
@@ -105,12 +110,35 @@ class CacheSettings(_Frozen):
     """Its size above which the vectors that were not used for longest go."""
 
 
+class ModelSettings(_Frozen):
+    """What is known of a model behind an API, where its name alone does not tell."""
+
+    window: int | None = Field(default=None, ge=8)
+    """The most tokens that it reads at once."""
+    dimension: int | None = Field(default=None, ge=1)
+    """The length of its vectors where no other is asked for."""
+    price_per_million: Dollars | None = None
+    """Dollars for a million tokens; what the file of prices says where it is not given."""
+    batch_price_per_million: Dollars | None = None
+    """The same in a batch; half of `price_per_million` where only that is given."""
+
+    @model_validator(mode="after")
+    def _a_price_of_a_batch_is_beside_a_price(self) -> ModelSettings:
+        if self.batch_price_per_million is not None and self.price_per_million is None:
+            raise ValueError("give price_per_million beside batch_price_per_million")
+        return self
+
+
 class Settings(_Frozen):
     """Everything that was configured."""
 
     store: Path = DEFAULT_STORE
     cache: CacheSettings = CacheSettings()
     collections: Mapping[str, CollectionSettings] = Field(default_factory=dict)
+    models: Mapping[str, ModelSettings] = Field(default_factory=dict)
+    """What is known of models, by their configured names."""
+    tiktoken_folder: Path | None = None
+    """Where the vocabulary of OpenAI's tokens lies, if it is on this machine; from the environment alone."""
     access: Access = Access()
     """Who may ask the service; from the environment alone."""
 
@@ -125,7 +153,17 @@ def load(path: Path | None, environment: Mapping[str, str], store: Path | None =
     settings = Settings() if path is None else _read(path, environment)
     if override := store or environment.get("PARECIDO_STORE"):
         settings = settings.model_copy(update={"store": Path(override)})
-    return settings.model_copy(update={"access": read_access(environment)})
+    return settings.model_copy(
+        update={"access": read_access(environment), "tiktoken_folder": _tiktoken_folder(environment)}
+    )
+
+
+def _tiktoken_folder(environment: Mapping[str, str]) -> Path | None:
+    """Where tiktoken itself keeps vocabularies; an empty name means that it keeps none."""
+    for variable in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
+        if variable in environment:
+            return Path(environment[variable]) if environment[variable] else None
+    return Path(tempfile.gettempdir()) / "data-gym-cache"
 
 
 def check_collection_name(name: str) -> str:
@@ -227,6 +265,8 @@ def _read(path: Path, environment: Mapping[str, str]) -> Settings:
             f"{path}: {min(misplaced)!r} is no setting of a file, so that no key lies in one: set {API_KEYS} in the "
             "environment."
         )
+    if "tiktoken_folder" in document:
+        raise ConfigurationError(f"{path}: 'tiktoken_folder' is no setting of a file: set TIKTOKEN_CACHE_DIR instead.")
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
@@ -234,7 +274,7 @@ def _read(path: Path, environment: Mapping[str, str]) -> Settings:
     base = path.resolve().parent
     collections = {check_collection_name(n): _anchored(c, base, environment) for n, c in settings.collections.items()}
     cache = settings.cache.model_copy(update={"path": settings.cache.path and base / settings.cache.path})
-    return Settings(store=base / settings.store, cache=cache, collections=collections)
+    return settings.model_copy(update={"store": base / settings.store, "cache": cache, "collections": collections})
 
 
 def _anchored(collection: CollectionSettings, base: Path, environment: Mapping[str, str]) -> CollectionSettings:
