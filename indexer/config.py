@@ -20,6 +20,7 @@ from indexer.access import API_KEYS, Access, read_access
 from indexer.addresses import anchored, expand, masked, masked_within, unset_variable
 from indexer.errors import ConfigurationError
 from indexer.items import FieldType
+from indexer.providers import OPENAI_KEY, ModelSettings, Money, OpenAISettings, Providers, read_providers
 
 CONFIG_FILE = "parecido.toml"
 DEFAULT_STORE = Path("parecido-data")
@@ -69,7 +70,15 @@ class CollectionSettings(_Frozen):
     types: Mapping[str, FieldType] = Field(default_factory=dict)
     """Declared types of metadata fields; the rest are told from the first value."""
     model: str = DEFAULT_MODEL
-    """The packaged model's name, a sentence-transformers model by its hub name, or a folder."""
+    """The packaged model's name, a sentence-transformers model by its hub name, a folder, or `openai:` and a name."""
+    dimensions: int | None = Field(default=None, ge=1)
+    """How long vectors an API is asked for; as long as the model makes them where it is not given."""
+    space: str | None = Field(default=None, min_length=1, pattern=r"^[^/]*$")
+    """Which servers of an API make vectors that may meet; those of one address where it is not given."""
+    mode: Literal["normal", "batch"] = "normal"
+    """Whether texts are embedded at once, or at half the price through the Batch API, within a day."""
+    max_cost: Money | None = None
+    """Most dollars that one run may pay."""
     query_prompt: str | None = None
     """Text put before every query; the model's own prompt where it is not given."""
     document_prompt: str | None = None
@@ -111,6 +120,11 @@ class Settings(_Frozen):
     store: Path = DEFAULT_STORE
     cache: CacheSettings = CacheSettings()
     collections: Mapping[str, CollectionSettings] = Field(default_factory=dict)
+    openai: OpenAISettings = OpenAISettings()
+    models: Mapping[str, ModelSettings] = Field(default_factory=dict)
+    """Models that Parecido does not know, or knows otherwise, by their names as collections have them."""
+    providers: Providers = Providers()
+    """Both, with what the environment says."""
     access: Access = Access()
     """Who may ask the service; from the environment alone."""
 
@@ -125,7 +139,8 @@ def load(path: Path | None, environment: Mapping[str, str], store: Path | None =
     settings = Settings() if path is None else _read(path, environment)
     if override := store or environment.get("PARECIDO_STORE"):
         settings = settings.model_copy(update={"store": Path(override)})
-    return settings.model_copy(update={"access": read_access(environment)})
+    providers = read_providers(settings.openai, settings.models, environment)
+    return settings.model_copy(update={"access": read_access(environment), "providers": providers})
 
 
 def check_collection_name(name: str) -> str:
@@ -222,11 +237,7 @@ def _read(path: Path, environment: Mapping[str, str]) -> Settings:
         raise ConfigurationError(f"There is no {path}: write one with `parecido init`.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from error
-    if misplaced := document.keys() & {"access", "api_keys"}:
-        raise ConfigurationError(
-            f"{path}: {min(misplaced)!r} is no setting of a file, so that no key lies in one: set {API_KEYS} in the "
-            "environment."
-        )
+    _check_no_key(document, path)
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
@@ -234,7 +245,18 @@ def _read(path: Path, environment: Mapping[str, str]) -> Settings:
     base = path.resolve().parent
     collections = {check_collection_name(n): _anchored(c, base, environment) for n, c in settings.collections.items()}
     cache = settings.cache.model_copy(update={"path": settings.cache.path and base / settings.cache.path})
-    return Settings(store=base / settings.store, cache=cache, collections=collections)
+    return settings.model_copy(update={"store": base / settings.store, "cache": cache, "collections": collections})
+
+
+def _check_no_key(document: Mapping[str, Any], path: Path) -> None:
+    """Refuse what belongs into the environment, so that no key lies in a file."""
+    openai = document.get("openai")
+    inside = {f"openai.{name}" for name in openai if "key" in name} if isinstance(openai, Mapping) else set()
+    if misplaced := (document.keys() & {"access", "api_keys", "providers"}) | inside:
+        raise ConfigurationError(
+            f"{path}: {min(misplaced)!r} is no setting of a file, so that no key lies in one: set "
+            f"{OPENAI_KEY if inside else API_KEYS} in the environment."
+        )
 
 
 def _anchored(collection: CollectionSettings, base: Path, environment: Mapping[str, str]) -> CollectionSettings:
