@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,10 @@ from tokenizers import Tokenizer
 from indexer import models
 from indexer.build import build
 from indexer.config import DEFAULT_MODEL, CollectionSettings
-from indexer.models import Fingerprint
+from indexer.models import Allows, Embedded, Fingerprint, whatever_it_costs
 from indexer.models.files import describe
+from indexer.models.slices import embed_in_slices
+from indexer.models.tokenizer import LocalTokenizer
 from indexer.progress import progress
 from indexer.report import ItemCounts
 from indexer.vectors import Vectors, normalise
@@ -65,9 +67,7 @@ class StubModel:
     window = 256
 
     def __init__(self) -> None:
-        self.tokenizer: Tokenizer = Tokenizer.from_file(str(describe(DEFAULT_MODEL).folder / "tokenizer.json"))
-        self.tokenizer.no_truncation()
-        self.tokenizer.no_padding()
+        self.tokenizer = LocalTokenizer(Tokenizer.from_file(str(describe(DEFAULT_MODEL).folder / "tokenizer.json")))
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """One row of length 1 for each text."""
@@ -75,6 +75,13 @@ class StubModel:
         return normalise(_uniform(seeds[:, None] * np.uint64(DIMENSION) + np.arange(DIMENSION, dtype=np.uint64)))
 
     embed_query = embed_documents
+
+    def embed_stream(self, texts: Sequence[str], allows: Allows = whatever_it_costs) -> Iterator[Embedded]:
+        """One row for each, slice by slice."""
+        return embed_in_slices(self.embed_documents, texts)
+
+    def warm(self) -> None:
+        """Nothing to wait for."""
 
 
 def _uniform(counters: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
@@ -138,8 +145,8 @@ class Sampler(threading.Thread):
 def child(items: Path, store: Path, rebuild: bool) -> None:
     """One run with the stub in this process; prints its report as JSON."""
     model = StubModel()
-    models.identify = lambda settings: model.fingerprint
-    models.load = lambda fingerprint, device=None: model
+    models.identify = lambda *_: model.fingerprint
+    models.load = lambda *_: model
     settings = CollectionSettings(source=(str(items),), keep_generations=1, keep_days=0)
     sampler = Sampler()
     sampler.start()

@@ -86,8 +86,8 @@ class Source:
 def make(folder: Path, count: int, runs: int) -> Stores:
     """Both stores."""
     model = StubModel()
-    models.identify = lambda settings: model.fingerprint
-    models.load = lambda fingerprint, device=None: model
+    models.identify = lambda *_: model.fingerprint
+    models.load = lambda *_: model
     source = Source(folder / "items.jsonl", count)
     most, began = 0, time.monotonic()
     for run in range(runs + 1):

@@ -27,6 +27,7 @@ from indexer.generation import Counts, Deleted, Generation
 from indexer.intake import REJECTS, Intake, Run, Survivor, advised, begun, take_in, why_published
 from indexer.merge import copied
 from indexer.models.cache import EmbeddingCache, cache_path
+from indexer.providers import Providers
 from indexer.prune import prune
 from indexer.report import (
     ByteCounts,
@@ -57,8 +58,9 @@ def build(
     settings: CollectionSettings,
     progress: Progress,
     rebuild: bool = False,
-    cache: CacheSettings = CacheSettings(),  # noqa: B008 – frozen
+    cache: CacheSettings = CacheSettings(),
     wait: float = 0.0,
+    providers: Providers = Providers(),
 ) -> Report:
     """Bring the collection `name` up to its source, and publish if anything changed.
 
@@ -74,7 +76,7 @@ def build(
         _check_hold(folder)
         with (
             EmbeddingCache(cache_path(store, cache)) as vectors,
-            begun(folder, settings, progress, rebuild, watch) as run,
+            begun(folder, settings, providers, progress, rebuild, watch) as run,
         ):
             outcome.report = report = _go(run, vectors)
             _tidy(run, vectors, cache)
@@ -161,7 +163,7 @@ def _embedded(run: Run, taken: Intake, cache: EmbeddingCache, counter: Counter) 
         return
     run.progress.begin("model", None, "")
     with run.watch.stage("model"):
-        model = models.load(run.fingerprint, run.settings.device)
+        model = models.load(run.fingerprint, run.settings.device, run.providers)
         chunker = document_chunker(model, run.settings.passages)
     run.progress.end()
     reuse = not run.fresh and run.published is not None and run.published.fingerprint == run.fingerprint

@@ -11,15 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-from semantic_text_splitter import TextSplitter
-
 from indexer.config import PassageSettings
 from indexer.errors import ConfigurationError, ModelUnavailable
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-    from indexer.models import Model
+    from indexer.models import Model, Tokenizer
 
 
 class Span(NamedTuple):
@@ -37,24 +33,20 @@ class Chunker:
     def __init__(self, tokenizer: Tokenizer, tokens: int, overlap: int) -> None:
         self._tokenizer = tokenizer
         self._tokens = tokens
-        self._splitter = TextSplitter.from_huggingface_tokenizer(tokenizer, tokens, overlap)
+        self._splitter = tokenizer.splitter(tokens, overlap)
 
     def split(self, text: str) -> list[Span]:
         """The passages of a text that is not blank, first to last."""
-        if (tokens := self._count(text)) <= self._tokens:
+        if (tokens := self._tokenizer.fits(text, self._tokens)) is not None:
             return [Span(0, len(text), tokens)]
-        spans = [
-            Span(start, start + len(chunk), self._count(chunk)) for start, chunk in self._splitter.chunk_indices(text)
-        ]
-        if over := next((span for span in spans if span.tokens > self._tokens), None):
+        count = self._tokenizer.count
+        spans = [Span(start, start + len(chunk), count(chunk)) for start, chunk in self._splitter.chunk_indices(text)]
+        if self._tokenizer.exact and (over := next((span for span in spans if span.tokens > self._tokens), None)):
             raise ModelUnavailable(
                 f"The tokenizer makes more than {self._tokens} tokens of the characters {over.start} to {over.end} "
                 "however they are split: set a smaller passages.tokens."
             )
         return spans
-
-    def _count(self, text: str) -> int:
-        return len(self._tokenizer.encode(text, add_special_tokens=False))
 
 
 _made: WeakKeyDictionary[Model, dict[tuple[int, int], Chunker]] = WeakKeyDictionary()
@@ -95,10 +87,9 @@ def query_chunker(model: Model) -> Chunker:
 
 def _room(model: Model, prompt: str) -> int:
     """Tokens that are left for the text itself; one more is kept free, for a token that a prompt's end may break."""
-    special: int = model.tokenizer.num_special_tokens_to_add(False)
-    room = model.window - special
+    room = model.window - model.tokenizer.special
     if prompt:
-        room -= len(model.tokenizer.encode(prompt, add_special_tokens=False)) + 1
+        room -= model.tokenizer.count(prompt) + 1
     if room < 8:
         raise ConfigurationError(
             f"The prompt {prompt!r} leaves {max(room, 0)} of model {model.fingerprint.name!r}'s {model.window} tokens "

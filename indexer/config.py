@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from indexer.access import API_KEYS, Access, read_access
 from indexer.addresses import anchored, expand, masked, masked_within, unset_variable
 from indexer.errors import ConfigurationError
 from indexer.items import FieldType
+from indexer.providers import OPENAI_KEY, ModelSettings, Money, OpenAISettings, Providers, read_providers
 
 CONFIG_FILE = "parecido.toml"
 DEFAULT_STORE = Path("parecido-data")
@@ -42,9 +41,6 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class PassageSettings(_Frozen):
@@ -74,7 +70,15 @@ class CollectionSettings(_Frozen):
     types: Mapping[str, FieldType] = Field(default_factory=dict)
     """Declared types of metadata fields; the rest are told from the first value."""
     model: str = DEFAULT_MODEL
-    """The packaged model's name, a sentence-transformers model by its hub name, or a folder."""
+    """The packaged model's name, a sentence-transformers model by its hub name, a folder, or `openai:` and a name."""
+    dimensions: int | None = Field(default=None, ge=1)
+    """How long vectors an API is asked for; as long as the model makes them where it is not given."""
+    space: str | None = Field(default=None, min_length=1, pattern=r"^[^/]*$")
+    """Which servers of an API make vectors that may meet; those of one address where it is not given."""
+    mode: Literal["normal", "batch"] = "normal"
+    """Whether texts are embedded at once, or at half the price through the Batch API, within a day."""
+    max_cost: Money | None = None
+    """Most dollars that one run may pay."""
     query_prompt: str | None = None
     """Text put before every query; the model's own prompt where it is not given."""
     document_prompt: str | None = None
@@ -110,35 +114,17 @@ class CacheSettings(_Frozen):
     """Its size above which the vectors that were not used for longest go."""
 
 
-class ModelSettings(_Frozen):
-    """What is known of a model behind an API, where its name alone does not tell."""
-
-    window: int | None = Field(default=None, ge=8)
-    """The most tokens that it reads at once."""
-    dimension: int | None = Field(default=None, ge=1)
-    """The length of its vectors where no other is asked for."""
-    price_per_million: Dollars | None = None
-    """Dollars for a million tokens; what the file of prices says where it is not given."""
-    batch_price_per_million: Dollars | None = None
-    """The same in a batch; half of `price_per_million` where only that is given."""
-
-    @model_validator(mode="after")
-    def _a_price_of_a_batch_is_beside_a_price(self) -> ModelSettings:
-        if self.batch_price_per_million is not None and self.price_per_million is None:
-            raise ValueError("give price_per_million beside batch_price_per_million")
-        return self
-
-
 class Settings(_Frozen):
     """Everything that was configured."""
 
     store: Path = DEFAULT_STORE
     cache: CacheSettings = CacheSettings()
     collections: Mapping[str, CollectionSettings] = Field(default_factory=dict)
+    openai: OpenAISettings = OpenAISettings()
     models: Mapping[str, ModelSettings] = Field(default_factory=dict)
-    """What is known of models, by their configured names."""
-    tiktoken_folder: Path | None = None
-    """Where the vocabulary of OpenAI's tokens lies, if it is on this machine; from the environment alone."""
+    """Models that Parecido does not know, or knows otherwise, by their names as collections have them."""
+    providers: Providers = Providers()
+    """Both, with what the environment says."""
     access: Access = Access()
     """Who may ask the service; from the environment alone."""
 
@@ -153,17 +139,8 @@ def load(path: Path | None, environment: Mapping[str, str], store: Path | None =
     settings = Settings() if path is None else _read(path, environment)
     if override := store or environment.get("PARECIDO_STORE"):
         settings = settings.model_copy(update={"store": Path(override)})
-    return settings.model_copy(
-        update={"access": read_access(environment), "tiktoken_folder": _tiktoken_folder(environment)}
-    )
-
-
-def _tiktoken_folder(environment: Mapping[str, str]) -> Path | None:
-    """Where tiktoken itself keeps vocabularies; an empty name means that it keeps none."""
-    for variable in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
-        if variable in environment:
-            return Path(environment[variable]) if environment[variable] else None
-    return Path(tempfile.gettempdir()) / "data-gym-cache"
+    providers = read_providers(settings.openai, settings.models, environment)
+    return settings.model_copy(update={"access": read_access(environment), "providers": providers})
 
 
 def check_collection_name(name: str) -> str:
@@ -260,13 +237,7 @@ def _read(path: Path, environment: Mapping[str, str]) -> Settings:
         raise ConfigurationError(f"There is no {path}: write one with `parecido init`.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from error
-    if misplaced := document.keys() & {"access", "api_keys"}:
-        raise ConfigurationError(
-            f"{path}: {min(misplaced)!r} is no setting of a file, so that no key lies in one: set {API_KEYS} in the "
-            "environment."
-        )
-    if "tiktoken_folder" in document:
-        raise ConfigurationError(f"{path}: 'tiktoken_folder' is no setting of a file: set TIKTOKEN_CACHE_DIR instead.")
+    _check_no_key(document, path)
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
@@ -275,6 +246,17 @@ def _read(path: Path, environment: Mapping[str, str]) -> Settings:
     collections = {check_collection_name(n): _anchored(c, base, environment) for n, c in settings.collections.items()}
     cache = settings.cache.model_copy(update={"path": settings.cache.path and base / settings.cache.path})
     return settings.model_copy(update={"store": base / settings.store, "cache": cache, "collections": collections})
+
+
+def _check_no_key(document: Mapping[str, Any], path: Path) -> None:
+    """Refuse what belongs into the environment, so that no key lies in a file."""
+    openai = document.get("openai")
+    inside = {f"openai.{name}" for name in openai if "key" in name} if isinstance(openai, Mapping) else set()
+    if misplaced := (document.keys() & {"access", "api_keys", "providers"}) | inside:
+        raise ConfigurationError(
+            f"{path}: {min(misplaced)!r} is no setting of a file, so that no key lies in one: set "
+            f"{OPENAI_KEY if inside else API_KEYS} in the environment."
+        )
 
 
 def _anchored(collection: CollectionSettings, base: Path, environment: Mapping[str, str]) -> CollectionSettings:

@@ -25,10 +25,6 @@ from indexer.vectors import Vectors
 
 WINDOW_ITEMS = 16_384
 WINDOW_CHARACTERS = 16_000_000
-SLICE = 256
-"""Most texts handed to the model at once: the progress bar's step, and what a killed run may have embedded in vain."""
-SLICE_CHARACTERS = 50_000
-"""Most characters handed to it at once, unless one text has more: some seconds' work on a slow machine."""
 COPIED_ITEMS = 256
 """Items whose published vectors are copied before their pages are let go: each may touch some 16 of them."""
 
@@ -149,37 +145,18 @@ def _keys(window: _Window, rows: list[int], model: Model) -> list[bytes]:
 def _embed(
     window: _Window, missing: list[int], vectors: Vectors, model: Model, cache: RunCache, progress: Progress
 ) -> None:
-    """Embed the missing rows, longest first, and let the progress follow the share of characters done.
-
-    Longest first: every batch then fits into the memory that the one before it has left.
-    """
-    order = sorted(missing, key=lambda row: len(window.texts[row]), reverse=True)
-    total = sum(len(window.texts[row]) for row in order)
+    """Embed the missing rows, and let the progress follow the share of characters done."""
+    total = sum(len(window.texts[row]) for row in missing)
     done = reported = 0
-    for rows in _slices(window, order):
-        texts = [window.texts[row] for row in rows]
-        vectors[rows] = model.embed_documents(texts)
+    for answer in model.embed_stream([window.texts[row] for row in missing]):
+        rows = [missing[row] for row in answer.rows]
+        vectors[rows] = answer.vectors
         cache.put(_keys(window, rows, model), vectors[rows], model.numeric_path)
-        done += sum(map(len, texts))
+        done += sum(len(window.texts[row]) for row in rows)
         step = len(window.items) * done // total - reported
         progress.advance(step)
         reported += step
     progress.advance(len(window.items) - reported)
-
-
-def _slices(window: _Window, order: list[int]) -> Iterator[list[int]]:
-    """The rows in their order, in slices that are bounded in number and in characters."""
-    rows: list[int] = []
-    characters = 0
-    for row in order:
-        length = len(window.texts[row])
-        if rows and (len(rows) >= SLICE or characters + length > SLICE_CHARACTERS):
-            yield rows
-            rows, characters = [], 0
-        rows.append(row)
-        characters += length
-    if rows:
-        yield rows
 
 
 def _count(window: _Window, embedded: list[int], counter: Counter) -> None:

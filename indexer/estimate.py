@@ -19,6 +19,7 @@ from indexer.config import CacheSettings, CollectionSettings, check_collection_n
 from indexer.errors import CorruptGeneration
 from indexer.intake import Intake, Run, begun, take_in, why_published
 from indexer.models.cache import LOOKUP, EmbeddingCache, cache_path, text_key
+from indexer.providers import Providers
 from indexer.report import ItemCounts, Merged, Progress, Stopwatch
 from indexer.storage import collection_folder
 
@@ -66,8 +67,9 @@ def estimate(
     settings: CollectionSettings,
     progress: Progress,
     rebuild: bool = False,
-    cache: CacheSettings = CacheSettings(),  # noqa: B008 – frozen
+    cache: CacheSettings = CacheSettings(),
     wait: float = 0.0,
+    providers: Providers = Providers(),
 ) -> Estimate:
     """What `build` would do with the same arguments; raises what it does before it embeds."""
     watch = Stopwatch()
@@ -75,7 +77,7 @@ def estimate(
     with (
         storage.lock(folder, wait),
         EmbeddingCache(cache_path(store, cache)) as vectors,
-        begun(folder, settings, progress, rebuild, watch) as run,
+        begun(folder, settings, providers, progress, rebuild, watch) as run,
     ):
         taken = take_in(run)
         reason = _why_not(run, taken)
@@ -144,7 +146,7 @@ def _past_rate(run: Run) -> _Rate | None:
 def _tried_rate(run: Run, texts: list[str]) -> _Rate:
     """As a few of the texts show, cut to what most models read at once."""
     began = time.monotonic()
-    model = models.load(run.fingerprint, run.settings.device)
+    model = models.load(run.fingerprint, run.settings.device, run.providers)
     loaded = time.monotonic()
     cut = [text[:TRIED_CHARACTERS] for text in texts]
     model.embed_documents(cut)

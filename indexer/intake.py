@@ -25,6 +25,7 @@ from indexer.generation import Bits, Generation
 from indexer.items import FieldType, Rejected, Schema
 from indexer.merge import Fold, Size, plan_merge
 from indexer.models import Fingerprint
+from indexer.providers import Providers
 from indexer.prune import remove_leftovers
 from indexer.rejects import Rejects
 from indexer.report import Progress, Stopwatch
@@ -49,6 +50,7 @@ class Run:
     """What a run has to hand from its beginning."""
 
     settings: CollectionSettings
+    providers: Providers
     folder: CollectionFolder
     scratch: Path
     current: Snapshot | None
@@ -121,7 +123,12 @@ class Intake:
 
 @contextlib.contextmanager
 def begun(
-    folder: CollectionFolder, settings: CollectionSettings, progress: Progress, fresh: bool, watch: Stopwatch
+    folder: CollectionFolder,
+    settings: CollectionSettings,
+    providers: Providers,
+    progress: Progress,
+    fresh: bool,
+    watch: Stopwatch,
 ) -> Iterator[Run]:
     """A run over a collection whose lock is held, with a folder of its own that goes when it ends.
 
@@ -132,12 +139,14 @@ def begun(
     numbers = generations.numbers(folder)
     current = _opened(folder, fresh) if numbers else None
     with watch.stage("model"):
-        fingerprint = models.identify(settings)
+        fingerprint = models.identify(settings, providers, current.generation.fingerprint if current else None)
     with storage.removed_after(folder.runs / secrets.token_hex(4)) as scratch:
         storage.add_folder(scratch)
         with Rejects(scratch / REJECTS) as rejects:
             number = numbers[-1] + 1 if numbers else 1
-            yield Run(settings, folder, scratch, current, number, fingerprint, fresh, progress, watch, rejects)
+            yield Run(
+                settings, providers, folder, scratch, current, number, fingerprint, fresh, progress, watch, rejects
+            )
 
 
 def _opened(folder: CollectionFolder, fresh: bool) -> Snapshot | None:

@@ -18,7 +18,7 @@ from fractions import Fraction
 from importlib import resources
 from typing import Literal
 
-from indexer.config import ModelSettings
+from indexer.providers import ModelSettings
 
 Mode = Literal["normal", "batch"]
 

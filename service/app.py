@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic import SecretStr
 
+from indexer.providers import Providers
 from indexer.queries import MAX_LIMIT, MAX_PAGE, MAX_TEXT
 from service import errors
 from service.bodies import MAX_BODY
@@ -34,7 +35,7 @@ and this page are open to all.
 """
 
 
-def create_app(store: Path, api_keys: Sequence[SecretStr] = ()) -> FastAPI:
+def create_app(store: Path, api_keys: Sequence[SecretStr] = (), providers: Providers = Providers()) -> FastAPI:
     """The service over one store, for whoever sends one of the keys, or for all where there are none.
 
     It opens the collections when it starts and not before.
@@ -54,7 +55,7 @@ def create_app(store: Path, api_keys: Sequence[SecretStr] = ()) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.collections = Collections(store)
+    app.state.collections = Collections(store, providers)
     app.include_router(health)
     app.include_router(router)
     errors.install(app)

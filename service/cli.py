@@ -64,7 +64,7 @@ def serve(
     settings = settings_of(config, store)
     access = _access(settings, allow_anyone)
     listener = listening.listen(host, port, access)
-    listening.serve(settings.store, listener, listening.url(host, listener), access)
+    listening.serve(settings.store, listener, listening.url(host, listener), access, settings.providers)
 
 
 @main.command()
@@ -91,7 +91,7 @@ def demo(ask: bool, host: str, port: int, allow_anyone: bool, store: Path | None
     address = listening.url(host, listener)
     click.echo(f"\nServing on {address}, with a page to try everything at {address}/docs. For example:\n")
     click.echo("\n\n".join(_curl_lines(address, access)) + "\n")
-    listening.serve(settings.store, listener, address, access)
+    listening.serve(settings.store, listener, address, access, settings.providers)
 
 
 def _access(settings: Settings, allow_anyone: bool) -> Access:
@@ -112,7 +112,9 @@ def _index_demo(settings: Settings) -> None:
         corpus.parent.mkdir(parents=True, exist_ok=True)
         write_corpus(corpus)
     python = collection_settings({"source": str(corpus)}, "The demo")
-    report = build(store, DEMO_COLLECTION, python, progress(DEMO_COLLECTION), cache=settings.cache)
+    report = build(
+        store, DEMO_COLLECTION, python, progress(DEMO_COLLECTION), cache=settings.cache, providers=settings.providers
+    )
     click.echo(printing.report(report))
 
 
@@ -120,7 +122,7 @@ def _ask(settings: Settings) -> None:
     from indexer.queries import Query, search
 
     snapshot = open_collection(settings, DEMO_COLLECTION)
-    model = functools.cache(model_of(snapshot))
+    model = functools.cache(model_of(snapshot, settings.providers))
     for question in QUESTIONS:
         answer = search(snapshot, model, Query(text=question, limit=3))
         click.echo(f"\n{question}?\n{printing.hits(answer)}")

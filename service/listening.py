@@ -16,6 +16,7 @@ from pathlib import Path
 
 from indexer.access import ALLOW_ANYONE, API_KEYS, Access
 from indexer.errors import ConfigurationError
+from indexer.providers import Providers
 
 log = logging.getLogger("parecido")
 
@@ -43,7 +44,7 @@ def url(host: str, listener: socket.socket) -> str:
     return f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
 
 
-def serve(store: Path, listener: socket.socket, address: str, access: Access) -> None:
+def serve(store: Path, listener: socket.socket, address: str, access: Access, providers: Providers) -> None:
     """Answer until a signal says to end; then end the process."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
@@ -54,7 +55,7 @@ def serve(store: Path, listener: socket.socket, address: str, access: Access) ->
         told = {"event": "listening", "store": str(store), "address": address, "api_keys": len(access.api_keys)}
         log.info("serving store %s on %s, docs on %s/docs, for %s", store, address, address, _whom(access), extra=told)
         config = uvicorn.Config(
-            create_app(store, access.api_keys),
+            create_app(store, access.api_keys, providers),
             log_config=None,
             log_level="warning",
             access_log=False,

@@ -17,6 +17,7 @@ from indexer import generation as generations
 from indexer import models
 from indexer.errors import CollectionNotFound, CorruptGeneration, NotReady, ParecidoError, StorageError
 from indexer.models import Fingerprint, Model
+from indexer.providers import Providers
 from indexer.snapshot import Snapshot, open_generation, stamp, verify
 from indexer.storage import CollectionFolder, collection_folder, collection_names
 
@@ -59,8 +60,9 @@ class Problem:
 class Collections:
     """What a service answers from; any thread may ask, one thread keeps it up to date."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, providers: Providers = Providers()) -> None:
         self.store = store
+        self._providers = providers
         self._served: Mapping[str, Served] = {}
         self._problems: Mapping[str, Mapping[int, Problem]] = {}
         """By collection and generation."""
@@ -189,11 +191,13 @@ class Collections:
         unverified = {entry.id for entry in generation.segments}
         if served:
             unverified -= {entry.id for entry in served.snapshot.generation.segments} - served.unverified
-        model = self._loaded(generation.fingerprint) or models.load(generation.fingerprint, generation.device)
+        model = self._loaded(generation.fingerprint) or models.load(
+            generation.fingerprint, generation.device, self._providers
+        )
         if self._looked:
             verify(snapshot, unverified)
             unverified = set()
-        model.embed_query(["warm"])
+        model.warm()
         snapshot.warm()
         told = {"event": "serving", "collection": folder.name, "generation": generation.number}
         log.info("collection %s: serving generation %d", folder.name, generation.number, extra=told)

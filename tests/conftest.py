@@ -25,8 +25,8 @@ def model() -> Model:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """Runs in this process use the stand-in for a model."""
     instance = StandIn()
-    monkeypatch.setattr(models, "identify", lambda settings: instance.fingerprint)
-    monkeypatch.setattr(models, "load", lambda fingerprint, device=None: instance)
+    monkeypatch.setattr(models, "identify", lambda *_: instance.fingerprint)
+    monkeypatch.setattr(models, "load", lambda *_: instance)
     return instance
 
 

@@ -74,8 +74,8 @@ def main(name: str) -> None:
     locks.boot_id = lambda: name
     socket.gethostname = lambda: name
     model = Watched()
-    models.identify = lambda settings: model.fingerprint
-    models.load = lambda fingerprint, device=None: model
+    models.identify = lambda *_: model.fingerprint
+    models.load = lambda *_: model
     locks.POLL_SECONDS = 0.05
     for line in sys.stdin:
         model.order = json.loads(line)

@@ -28,9 +28,10 @@ from support import StandIn
 import indexer.build
 import indexer.estimate
 import indexer.progress  # noqa: F401 – as the two before: what the command imports is there before it is forked
-from indexer import embedding, models
+from indexer import models
 from indexer.chunking import document_chunker
 from indexer.config import PassageSettings
+from indexer.models import slices
 from indexer.storage import file_names
 from indexer.vectors import Vectors
 from service.cli import main
@@ -128,9 +129,9 @@ def over(child: int) -> bool:
 def start() -> None:
     """Put the stand-in in the model's place, and be the command or fork it."""
     model = Logged()
-    models.identify = lambda settings: model.fingerprint
-    models.load = lambda fingerprint, device=None: model
-    embedding.SLICE = SLICE
+    models.identify = lambda *_: model.fingerprint
+    models.load = lambda *_: model
+    slices.SLICE = SLICE
     if len(sys.argv) > 1:
         command(model, Path(sys.argv[1]), sys.argv[2:])
     document_chunker(model, PassageSettings())  # takes a while, and is kept

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ from indexer.chunking import Span
 from indexer.config import CacheSettings, CollectionSettings, PassageSettings
 from indexer.generation import Counts, Deleted, Generation
 from indexer.items import Item, Schema, hash_text
-from indexer.models import Fingerprint, Model
+from indexer.models import Allows, Embedded, Fingerprint, Model, whatever_it_costs
+from indexer.models.slices import embed_in_slices
+from indexer.models.tokenizer import LocalTokenizer
 from indexer.queries import Query, search
 from indexer.report import Report
 from indexer.segment import Prepared
@@ -274,15 +276,20 @@ class StandIn:
     window = 64
 
     def __init__(self) -> None:
-        self.tokenizer = Tokenizer.from_file(str(Path(get_model_path()) / "tokenizer.json"))
-        self.tokenizer.no_truncation()
-        self.tokenizer.no_padding()
+        self.tokenizer = LocalTokenizer(Tokenizer.from_file(str(Path(get_model_path()) / "tokenizer.json")))
         self.asked: list[str] = []
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """One row a text, which is also put down in `asked`."""
         self.asked += texts
         return self.embed_query(texts)
+
+    def embed_stream(self, texts: Sequence[str], allows: Allows = whatever_it_costs) -> Iterator[Embedded]:
+        """One row a text, slice by slice."""
+        return embed_in_slices(self.embed_documents, texts)
+
+    def warm(self) -> None:
+        """Nothing to wait for."""
 
     def embed_query(self, texts: Sequence[str]) -> Vectors:
         """One row a text."""

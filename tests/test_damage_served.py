@@ -26,7 +26,7 @@ from indexer.storage import CollectionFolder, collection_folder
 def model_once(model: Model) -> Iterator[None]:
     """Runs in this process use the model that is loaded already, and fold nothing."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "load", lambda fingerprint, device=None: model)
+        patch.setattr(models, "load", lambda *_: model)
         patch.setattr(intake, "plan_merge", lambda *sizes: [])
         yield
 

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from indexer import models
 from indexer.models import Model
+from indexer.providers import Providers
 from service.app import create_app
 
 pytest_plugins = ["service_fixtures"]
@@ -31,7 +32,7 @@ def loads(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The models that an app in this process has loaded, each of which is the one that is loaded already."""
     loaded: list[str] = []
 
-    def load(fingerprint: models.Fingerprint, device: str | None) -> Model:
+    def load(fingerprint: models.Fingerprint, device: str | None, providers: Providers) -> Model:
         assert fingerprint == model.fingerprint
         loaded.append(fingerprint.name)
         return model

@@ -98,8 +98,8 @@ def test_the_fingerprint_says_what_the_model_is(model: Model) -> None:
 
 
 def test_the_tokenizer_neither_cuts_nor_pads(model: Model) -> None:
-    assert len(model.tokenizer.encode(TEXTS[-1])) == 5 * 80 + 2
-    assert [len(e) for e in model.tokenizer.encode_batch(["one", "one two"])] == [3, 4]
+    assert len(model.tokenizer.pieces(TEXTS[-1])) == 5 * 80 + 2
+    assert [len(model.tokenizer.pieces(text)) for text in ("one", "one two")] == [3, 4]
 
 
 def test_the_prompts_of_the_models_folder_are_used_and_part_of_the_fingerprint(

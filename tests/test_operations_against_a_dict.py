@@ -33,6 +33,7 @@ from indexer import embedding, merge, models, spool, storage, writing
 from indexer import generation as generations
 from indexer.config import PassageSettings
 from indexer.errors import CorruptGeneration, GenerationNotFound, OnHold
+from indexer.models import slices
 from indexer.prune import prune
 from indexer.repair import DERIVED, repair
 from indexer.rollback import resume, rollback
@@ -46,7 +47,7 @@ SMALL: list[tuple[Any, str, int]] = [
     (merge, "FLOOR", 1),
     (merge, "BLOCK_ITEMS", 2),
     (embedding, "WINDOW_ITEMS", 4),
-    (embedding, "SLICE", 3),
+    (slices, "SLICE", 3),
     (spool, "FLUSH_ROWS", 6),
 ]
 """So that a dozen items do what a million would."""
@@ -75,8 +76,8 @@ class Collection(Edits):
         self._patch = pytest.MonkeyPatch()
         for module, name, value in SMALL:
             self._patch.setattr(module, name, value)
-        self._patch.setattr(models, "identify", lambda settings: ORACLE.model.fingerprint)
-        self._patch.setattr(models, "load", lambda fingerprint, device=None: ORACLE.model)
+        self._patch.setattr(models, "identify", lambda *_: ORACLE.model.fingerprint)
+        self._patch.setattr(models, "load", lambda *_: ORACLE.model)
         ORACLE.model.asked.clear()
         self.place = Place(Path(self._folder.name))
         self.collection = collection_folder(self.place.store, NAME)

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.config import ModelSettings, load
+from indexer.config import load
 from indexer.errors import ConfigurationError
 from indexer.prices import NOTHING, Price, cost, dollars, price_list, price_of, warn_if_old
+from indexer.providers import ModelSettings
 
 SMALL = "openai:text-embedding-3-small"
 ONE = Price(Decimal(1), Decimal("0.5"), None)
@@ -71,7 +72,7 @@ def test_the_configuration_has_the_last_word_on_a_price(tmp_path: Path) -> None:
         ("price_per_million = true", "Decimal input should be"),
         ("price_per_million = 1_000_001", "less than or equal to 1000000"),
         ("batch_price_per_million = 1", "give price_per_million beside batch_price_per_million"),
-        ("window = 0", "greater than or equal to 8"),
+        ("window = 0", "greater than or equal to 16"),
         ("dimension = 0", "greater than or equal to 1"),
         ("price = 1", "there is no setting 'models.openai:mine.price'"),
     ],

@@ -45,8 +45,8 @@ class Models:
         for fingerprint, model in self._known.items():
             self._oracles[fingerprint] = Oracle()
             self._oracles[fingerprint].model = model
-        patch.setattr(models, "identify", lambda settings: self.configured.fingerprint)
-        patch.setattr(models, "load", lambda fingerprint, device=None: self._known[fingerprint])
+        patch.setattr(models, "identify", lambda *_: self.configured.fingerprint)
+        patch.setattr(models, "load", lambda fingerprint, *_: self._known[fingerprint])
 
     def oracle(self, fingerprint: Fingerprint) -> Oracle:
         """What brute force with that model finds."""

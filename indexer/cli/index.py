@@ -117,7 +117,7 @@ def index(
             how_far = progress(name, bar=log_format == "human")
             act: Act = estimate if dry_run else build
             try:
-                done = act(settings.store, name, one, how_far, rebuild, settings.cache, wait)
+                done = act(settings.store, name, one, how_far, rebuild, settings.cache, wait, settings.providers)
             except ParecidoError as error:
                 if as_json:
                     emit({"collection": name, "error": error.to_json()})

@@ -15,6 +15,7 @@ from indexer.config import Settings
 from indexer.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from indexer.providers import Providers
     from indexer.queries import ModelSource
     from indexer.snapshot import Snapshot
 
@@ -57,7 +58,8 @@ def search(
     from indexer.queries import Query
     from indexer.queries import search as answer_search
 
-    snapshot = open_collection(settings_of(config, store), collection)
+    settings = settings_of(config, store)
+    snapshot = open_collection(settings, collection)
     query = Query(
         text=text,
         id=id,
@@ -68,7 +70,7 @@ def search(
         include=include,
         model=model,
     )
-    answer = answer_search(snapshot, model_of(snapshot), query)
+    answer = answer_search(snapshot, model_of(snapshot, settings.providers), query)
     emit(answer) if as_json else click.echo(printing.hits(answer))
 
 
@@ -95,9 +97,10 @@ def compare(
     from indexer.compare import Side
     from indexer.compare import compare as answer_compare
 
-    snapshot = open_collection(settings_of(config, store), collection)
+    settings = settings_of(config, store)
+    snapshot = open_collection(settings, collection)
     left, right = (Side(text=side) if text else Side(id=side) for side in (a, b))
-    answer = answer_compare(snapshot, model_of(snapshot), left, right, pairs, model)
+    answer = answer_compare(snapshot, model_of(snapshot, settings.providers), left, right, pairs, model)
     emit(answer) if as_json else click.echo(printing.comparison(answer))
 
 
@@ -114,11 +117,11 @@ def open_collection(settings: Settings, collection: str) -> Snapshot:
     return snapshot
 
 
-def model_of(snapshot: Snapshot) -> ModelSource:
+def model_of(snapshot: Snapshot, providers: Providers) -> ModelSource:
     """A way to the model of a snapshot, which is loaded when it is asked for."""
     from indexer import models
 
-    return lambda: models.load(snapshot.generation.fingerprint, snapshot.generation.device)
+    return lambda: models.load(snapshot.generation.fingerprint, snapshot.generation.device, providers)
 
 
 def _json(text: str) -> Any:

@@ -7,15 +7,16 @@ the model's files alone, so that a run with nothing to embed loads no model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from indexer.config import CollectionSettings
+from indexer.providers import OPENAI, Providers
 from indexer.vectors import Vectors
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from semantic_text_splitter import TextSplitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,11 @@ class Fingerprint:
     """The identity of a vector space: two are the same space when every field is equal."""
 
     provider: str
-    """Who makes the vectors, `sentence-transformers`."""
+    """Who makes the vectors, `sentence-transformers` or `openai`."""
     name: str
     """The model's name or folder, as configured."""
     revision: str
-    """SHA-256 over the model's files: weights, tokenizer, pooling."""
+    """SHA-256 over the model's files: weights, tokenizer, pooling; empty for a model behind an API."""
     dimension: int
     """The length of a vector."""
     query_prompt: str
@@ -38,10 +39,64 @@ class Fingerprint:
     """How token vectors become one: `mean`, `cls`, …"""
     normalised: bool
     """Whether vectors have length 1; always true today."""
+    space: str = ""
+    """Of a model behind an API: the API's address, or what the configuration calls the space."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as they stand in a manifest."""
-        return asdict(self)
+        """Plain values; a space that is empty is left out, as it is where there was no such field yet."""
+        values = asdict(self)
+        if not self.space:
+            del values["space"]
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """An answer of a model about some of the texts that it was asked for."""
+
+    rows: Sequence[int]
+    """Which texts, as numbers into those asked for."""
+    vectors: Vectors | None
+    """One of length 1 for each, (rows, dimension) float32; None where the model refuses them."""
+    refusal: str = ""
+    """Why it refuses them."""
+    reserved: int = 0
+    """Tokens of the request, as counted before it was made."""
+    billed: int = 0
+    """Tokens that are paid for, as the API says; 0 where nothing is."""
+
+
+class Tokenizer(Protocol):
+    """What a model makes of a text before it reads it."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether it counts; else it tells about how many there are, and every figure made of that is estimated."""
+
+    @property
+    def special(self) -> int:
+        """Tokens that the model puts around each text."""
+
+    def count(self, text: str) -> int:
+        """The tokens of a text, special ones left out."""
+
+    def fits(self, text: str, tokens: int) -> int | None:
+        """The tokens of a text that surely has no more than so many; else None, and the text is split."""
+
+    def pieces(self, text: str) -> list[tuple[int, str]]:
+        """Its tokens, ids and pieces; raises ModelUnavailable where it only estimates."""
+
+    def splitter(self, tokens: int, overlap: int) -> TextSplitter:
+        """What splits texts into pieces of at most so many tokens."""
+
+
+Allows = Callable[[int], bool]
+"""Says whether a request of so many tokens may be made."""
+
+
+def whatever_it_costs(tokens: int) -> bool:
+    """Allow every request."""
+    return True
 
 
 class Model(Protocol):
@@ -61,7 +116,7 @@ class Model(Protocol):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Its own tokenizer, without truncation and padding."""
+        """How it counts tokens."""
 
     @property
     def window(self) -> int:
@@ -70,22 +125,46 @@ class Model(Protocol):
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """One row of length 1 for each text, (n, dimension) float32; raises ModelUnavailable where it fails."""
 
+    def embed_stream(self, texts: Sequence[str], allows: Allows = whatever_it_costs) -> Iterator[Embedded]:
+        """The same for many texts: answers as they come, each text in one of them.
+
+        More is computed, or asked of an API, only when the next answer is asked for, so that an answer can be kept
+        first. Once `allows` says no, what is under way still comes, and then the stream ends.
+        """
+
     def embed_query(self, texts: Sequence[str]) -> Vectors:
         """The same for queries."""
 
+    def warm(self) -> None:
+        """Do what the first query would have to wait for."""
 
-def identify(settings: CollectionSettings) -> Fingerprint:
-    """The fingerprint of the configured model, from its files; raises ModelUnavailable where they are not there."""
+
+def identify(
+    settings: CollectionSettings, providers: Providers = Providers(), published: Fingerprint | None = None
+) -> Fingerprint:
+    """The fingerprint of the configured model, from its files; raises ModelUnavailable where they are not there.
+
+    A model behind an API that nothing is known of is asked how long its vectors are, unless `published`, the
+    fingerprint of what is current, tells.
+    """
+    if settings.model.startswith(OPENAI):
+        from indexer.models import openai
+
+        return openai.identify(settings, providers, published)
     from indexer.models import sentence_transformers
 
     return sentence_transformers.identify(settings.model, settings.query_prompt, settings.document_prompt)
 
 
-def load(fingerprint: Fingerprint, device: str | None = None) -> Model:
+def load(fingerprint: Fingerprint, device: str | None = None, providers: Providers = Providers()) -> Model:
     """The model that makes vectors of exactly this fingerprint.
 
     Raises ModelUnavailable where it is not there, does not load, or is another one by now.
     """
+    if fingerprint.provider == "openai":
+        from indexer.models import openai
+
+        return openai.load(fingerprint, providers)
     from indexer.models import sentence_transformers
 
     return sentence_transformers.load(fingerprint, device)

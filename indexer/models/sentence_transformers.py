@@ -6,22 +6,22 @@ those of the library's own `encode_document` and `encode_query` with the fingerp
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from indexer.errors import ModelUnavailable
-from indexer.models import Fingerprint
+from indexer.models import Allows, Embedded, Fingerprint, whatever_it_costs
 from indexer.models.files import ModelFiles, describe
+from indexer.models.slices import embed_in_slices
+from indexer.models.tokenizer import LocalTokenizer
 from indexer.vectors import Vectors, normalise
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-    from tokenizers import Tokenizer
 
 PROVIDER = "sentence-transformers"
 
@@ -37,7 +37,7 @@ class SentenceTransformersModel:
         self.fingerprint = fingerprint
         self.device = str(model.device)
         self.numeric_path = f"torch {str(model.dtype).removeprefix('torch.')} {model.device.type}"
-        self.tokenizer = _plain_tokenizer(model, fingerprint.name)
+        self.tokenizer = _tokenizer(model, fingerprint.name)
         self.window = _window(model)
         self._model = model
         self._turn = threading.Lock()
@@ -47,9 +47,17 @@ class SentenceTransformersModel:
         """One row of length 1 for each text, (n, dimension) float32."""
         return self._embed(self._model.encode_document, texts, self.fingerprint.document_prompt)
 
+    def embed_stream(self, texts: Sequence[str], allows: Allows = whatever_it_costs) -> Iterator[Embedded]:
+        """The same for many texts, slice by slice; it costs nothing, so that nobody is asked."""
+        return embed_in_slices(self.embed_documents, texts)
+
     def embed_query(self, texts: Sequence[str]) -> Vectors:
         """The same for queries, with the query prompt."""
         return self._embed(self._model.encode_query, texts, self.fingerprint.query_prompt)
+
+    def warm(self) -> None:
+        """Have it compute once."""
+        self.embed_query(["warm"])
 
     def _embed(self, encode: Any, texts: Sequence[str], prompt: str) -> Vectors:
         if not texts:
@@ -117,17 +125,14 @@ def _dimension(model: SentenceTransformer) -> int:
     return int(dimension)
 
 
-def _plain_tokenizer(model: SentenceTransformer, name: str) -> Tokenizer:
+def _tokenizer(model: SentenceTransformer, name: str) -> LocalTokenizer:
     backend = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
     if not hasattr(backend, "no_truncation"):
         raise ModelUnavailable(
             f"Model {name!r} has no fast tokenizer (tokenizer.json), which splitting texts needs: save it with one.",
             param="model",
         )
-    plain: Tokenizer = copy.deepcopy(backend)
-    plain.no_truncation()
-    plain.no_padding()
-    return plain
+    return LocalTokenizer(backend)
 
 
 def _window(model: SentenceTransformer) -> int:

@@ -1,0 +1,41 @@
+"""How does a model of this machine count tokens?"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from semantic_text_splitter import TextSplitter
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
+
+
+class LocalTokenizer:
+    """A model's own tokenizer, without truncation and padding."""
+
+    exact = True
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend: Backend = copy.deepcopy(backend)
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self.special: int = self._backend.num_special_tokens_to_add(False)
+
+    def count(self, text: str) -> int:
+        """The tokens of a text, special ones left out."""
+        return len(self._backend.encode(text, add_special_tokens=False))
+
+    def fits(self, text: str, tokens: int) -> int | None:
+        """The tokens of a text that has no more than so many; None for a longer one."""
+        count = self.count(text)
+        return count if count <= tokens else None
+
+    def pieces(self, text: str) -> list[tuple[int, str]]:
+        """Its tokens, ids and pieces, special ones too."""
+        encoded = self._backend.encode(text)
+        return list(zip(encoded.ids, encoded.tokens, strict=True))
+
+    def splitter(self, tokens: int, overlap: int) -> TextSplitter:
+        """What splits texts into pieces of at most so many tokens."""
+        return TextSplitter.from_huggingface_tokenizer(self._backend, tokens, overlap)
