@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -93,7 +94,7 @@ def _read(text: str | None, file: Path | None) -> str:
         return text
     name = repr(str(file)) if file else "The standard input"
     try:
-        content: bytes = file.read_bytes() if file else click.get_binary_stream("stdin").read()
+        content: bytes = file.read_bytes() if file else sys.stdin.buffer.read()
         return content.decode("utf-8-sig")
     except OSError as error:
         raise SourceError(f"{name} cannot be read: {error.strerror or error}. Check path and permissions.") from error
