@@ -16,6 +16,14 @@ EXAMPLE = """\
 # path = "parecido-data/embeddings.sqlite"
 # max_bytes = 10_737_418_240
 
+# What is known of a model behind an API: how many tokens it reads, how long its vectors are, and dollars for a million
+# tokens. For OpenAI's own models this is known; a batch costs half by default.
+# [models."openai:text-embedding-3-small"]
+# window = 8191
+# dimension = 1536
+# price_per_million = 0.02
+# batch_price_per_million = 0.01
+
 [collections.articles]
 # Files, folders or globs; relative to this file. JSON Lines, CSV, TSV (all three also .gz), Parquet, or folders of
 # text, Markdown, HTML, PDF and Word files. Or URLs: of files elsewhere, such as s3://bucket/articles/*.parquet, or of a

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from indexer.errors import ConfigurationError
 
@@ -22,6 +22,7 @@ OPENAI_KEY = "OPENAI_API_KEY"
 OPENAI_URL = "OPENAI_BASE_URL"
 
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Price = Annotated[Money, Field(le=1_000_000)]
 
 
 class _Frozen(BaseModel):
@@ -35,10 +36,16 @@ class ModelSettings(_Frozen):
     """The most tokens that it reads at once."""
     dimension: int | None = Field(default=None, ge=1)
     """The length of its vectors where it is not asked for shorter ones."""
-    price_per_million: Money | None = None
+    price_per_million: Price | None = None
     """Dollars for a million tokens."""
-    batch_price_per_million: Money | None = None
+    batch_price_per_million: Price | None = None
     """The same through the Batch API; half of the other where it is not given."""
+
+    @model_validator(mode="after")
+    def _a_batch_is_priced_beside_the_rest(self) -> ModelSettings:
+        if self.batch_price_per_million is not None and self.price_per_million is None:
+            raise ValueError("give price_per_million beside batch_price_per_million")
+        return self
 
 
 class OpenAISettings(_Frozen):

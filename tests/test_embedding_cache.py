@@ -23,9 +23,10 @@ import numpy as np
 import pytest
 
 from indexer.errors import ConfigurationError, StorageError
-from indexer.models import Fingerprint, cache, cache_file
+from indexer.models import Fingerprint, cache
 from indexer.models.cache import EmbeddingCache, RunCache, text_key
 from indexer.models.cache_contents import Emptied, empty, statistics
+from indexer.storage import database
 from indexer.vectors import Vectors
 
 DIMENSION = 16
@@ -310,7 +311,7 @@ def test_a_cache_that_cannot_be_opened_or_is_held_for_too_long_says_so(
     (tmp_path / "folder").mkdir()
     with EmbeddingCache(tmp_path / "folder") as vectors, pytest.raises(StorageError, match=r"another cache\.path"):
         put(vectors.for_run(PRINT, collection), "a")
-    monkeypatch.setattr(cache_file, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
     with EmbeddingCache(path) as vectors, EmbeddingCache(path) as others:
         put(vectors.for_run(PRINT, collection), "a")
         with others._file.transaction(), pytest.raises(StorageError, match="another process has held it"):

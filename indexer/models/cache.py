@@ -22,7 +22,8 @@ import orjson
 from indexer.config import CacheSettings
 from indexer.errors import StorageError
 from indexer.models import Fingerprint
-from indexer.models.cache_file import CacheFile, forget, forget_vanished, marks, remove, row_of
+from indexer.models.cache_file import cache_file, forget, forget_vanished, marks, remove, row_of
+from indexer.storage import DatabaseFile
 from indexer.vectors import Vectors
 
 FILE = "embeddings.sqlite"
@@ -67,7 +68,7 @@ class EmbeddingCache:
 
     def __init__(self, path: Path) -> None:
         """Opens nothing: the file is made when the first vector comes."""
-        self._file = CacheFile(path)
+        self._file = cache_file(path)
 
     def __enter__(self) -> EmbeddingCache:
         return self
@@ -123,7 +124,7 @@ class EmbeddingCache:
 class RunCache:
     """The cache as one run of a collection sees it: vectors of one space, kept until the collection publishes."""
 
-    def __init__(self, file: CacheFile, fingerprint: Fingerprint, collection: Path) -> None:
+    def __init__(self, file: DatabaseFile, fingerprint: Fingerprint, collection: Path) -> None:
         self._file = file
         self._fingerprint = fingerprint
         self._space = _space(fingerprint)

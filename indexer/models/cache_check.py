@@ -16,7 +16,8 @@ import orjson
 
 from indexer.errors import StorageError
 from indexer.models.cache_contents import looked_into
-from indexer.models.cache_file import CacheFile
+from indexer.models.cache_file import cache_file
+from indexer.storage import DatabaseFile
 
 AT_ONCE = 1000
 NAMED = 20
@@ -43,7 +44,7 @@ class CacheVerification:
 
 def verify_cache(path: Path) -> CacheVerification:
     """Read the whole cache in that file; what cannot be read is a damage, never an error."""
-    file, damages, checked, size = CacheFile(path), list[str](), 0, 0
+    file, damages, checked, size = cache_file(path), list[str](), 0, 0
     try:
         if file.exists:
             with looked_into(file):
@@ -59,7 +60,7 @@ def verify_cache(path: Path) -> CacheVerification:
     return CacheVerification(path, checked, size, tuple(damages))
 
 
-def _unsound_pages(file: CacheFile) -> Iterator[str]:
+def _unsound_pages(file: DatabaseFile) -> Iterator[str]:
     with file.transaction(write=False) as connection:
         found = connection.execute(f"PRAGMA integrity_check({NAMED})").fetchall()
         nameless = connection.execute(_NAMELESS).fetchone()[0]
@@ -68,7 +69,7 @@ def _unsound_pages(file: CacheFile) -> Iterator[str]:
         yield f"{nameless:,} vectors belong to no text"
 
 
-def _vectors(file: CacheFile) -> Iterator[str | None]:
+def _vectors(file: DatabaseFile) -> Iterator[str | None]:
     """What is wrong with each vector; None where nothing is."""
     last, rows = -1, list[sqlite3.Row]()
     while True:

@@ -12,7 +12,8 @@ from pathlib import Path
 import orjson
 
 from indexer.errors import ConfigurationError, StorageError
-from indexer.models.cache_file import CacheFile, forget_vanished, marks, remove, unfinished
+from indexer.models.cache_file import cache_file, forget_vanished, marks, remove, unfinished
+from indexer.storage import DatabaseFile
 
 REMOVED_AT_ONCE = 1000
 
@@ -69,7 +70,7 @@ class Emptied:
 
 def statistics(path: Path) -> Statistics:
     """What the cache in that file holds. Raises StorageError where the file cannot be read or is damaged."""
-    file = CacheFile(path)
+    file = cache_file(path)
     if not file.exists:
         return Statistics(str(path), 0, 0, 0, (), None, ())
     with looked_into(file), file.transaction(write=False) as connection:
@@ -93,7 +94,7 @@ def empty(path: Path, model: str | None = None, pinned: bool = False) -> Emptied
     Those that are kept for a run that has not published go only where `pinned` says so. Raises ConfigurationError where
     there is no model of that name, and StorageError.
     """
-    file, removed = CacheFile(path), 0
+    file, removed = cache_file(path), 0
     if not file.exists:
         return Emptied(0, 0)
     with looked_into(file):
@@ -105,7 +106,7 @@ def empty(path: Path, model: str | None = None, pinned: bool = False) -> Emptied
 
 
 @contextlib.contextmanager
-def looked_into(file: CacheFile) -> Iterator[None]:
+def looked_into(file: DatabaseFile) -> Iterator[None]:
     """Close it in the end; what cannot be made sense of is a StorageError."""
     try:
         yield
@@ -118,7 +119,7 @@ def looked_into(file: CacheFile) -> Iterator[None]:
         file.close()
 
 
-def _remove_some(file: CacheFile, model: str | None, pinned: bool) -> int:
+def _remove_some(file: DatabaseFile, model: str | None, pinned: bool) -> int:
     with file.transaction() as connection:
         forget_vanished(connection)
         spaces = _spaces(connection, model)

@@ -7,6 +7,7 @@ its name or leaves no trace under that name; one process at a time holds a colle
 does no longer (`check_held`). A refusing disk is a StorageError that says what to do.
 """
 
+from indexer.storage.database import DatabaseFile, DatabaseKind
 from indexer.storage.files import (
     OutputFile,
     Sealed,
@@ -32,6 +33,8 @@ from indexer.storage.refusals import disk, refusal
 
 __all__ = [
     "CollectionFolder",
+    "DatabaseFile",
+    "DatabaseKind",
     "Held",
     "OutputFile",
     "Sealed",
