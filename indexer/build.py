@@ -7,9 +7,7 @@ removes.
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,20 +16,19 @@ from typing import TypeVar
 import orjson
 
 from indexer import generation as generations
-from indexer import last_run, models, storage
-from indexer.chunking import document_chunker
+from indexer import last_run, storage
 from indexer.config import CacheSettings, CollectionSettings, check_collection_name
-from indexer.embedding import Counter, prepare
+from indexer.content import Content
 from indexer.errors import BrakeRefused, CollectionLocked, OnHold, StorageError
 from indexer.generation import Counts, Deleted, Generation
-from indexer.intake import REJECTS, Intake, Run, Survivor, advised, begun, take_in, why_published
-from indexer.merge import copied
+from indexer.intake import REJECTS, Intake, Run, Survivor, begun, take_in, why_published
+from indexer.ledger import ledger
+from indexer.meter import Meter, metered
 from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.providers import Providers
 from indexer.prune import prune
 from indexer.report import (
     ByteCounts,
-    ItemCounts,
     Merged,
     PassageCounts,
     Progress,
@@ -40,10 +37,10 @@ from indexer.report import (
     Stopwatch,
     peak_rss_bytes,
 )
-from indexer.segment import Prepared, SegmentEntry
-from indexer.snapshot import LiveSegment, Snapshot, verify
+from indexer.segment import SegmentEntry
+from indexer.snapshot import Snapshot, verify
 from indexer.storage import CollectionFolder, OutputFile, collection_folder
-from indexer.writing import Rows, SegmentShape, write_segments
+from indexer.writing import SegmentShape, write_segments
 
 VANISHING = "vanishing.jsonl"
 
@@ -65,8 +62,8 @@ def build(
     """Bring the collection `name` up to its source, and publish if anything changed.
 
     Waits for another run that is at it for `wait` seconds. Raises SourceError where the source cannot be read to its
-    end, CollectionLocked where another run is still at it, or has taken this one for dead and its place, OnHold
-    after a rollback, BrakeRefused where too much would go or be paid, SchemaConflict, ConfigurationError, ModelUnavailable,
+    end, CollectionLocked where another run is still at it, or has taken this one for dead and its place, OnHold after a
+    rollback, BrakeRefused where too much would go or be paid, SchemaConflict, ConfigurationError, ModelUnavailable,
     CorruptGeneration and StorageError. The current generation is then what it was, unless the disk failed in the very
     last step: the new one may then be current, and is whole.
     """

@@ -218,7 +218,9 @@ def _rows(
 ) -> Iterator[Pending]:
     known = verdict.changed | verdict.unchanged
     for row in map(int, np.flatnonzero(verdict.added | (known if rewrite else verdict.changed))):
-        yield Pending(partition.item(row, schema), published.found(verdict, row) if known[row] else None, partition.place(row))
+        yield Pending(
+            partition.item(row, schema), published.found(verdict, row) if known[row] else None, partition.place(row)
+        )
 
 
 def _carried(found: Found, schema: Schema) -> Pending:

@@ -19,8 +19,8 @@ from indexer.changes import Pending
 from indexer.chunking import Chunker, document_chunker
 from indexer.columns import to_hashes
 from indexer.embedding import Counter, Embedding
-from indexer.generation import Bits
 from indexer.errors import BrakeRefused
+from indexer.generation import Bits
 from indexer.intake import REJECTS, Intake, Run, advised
 from indexer.items import Rejected, hash_content
 from indexer.merge import copied
@@ -119,7 +119,8 @@ class Content:
         with run.watch.stage("compare"):
             for need in needs(self._taken.pending(), run.fingerprint, chunker, run.reuse, self._cache):
                 tokens += sum(need.tokens) + each * len(need.texts)
-        self._meter.foresee(tokens, model.tokenizer.exact)
+        if reason := self._meter.foresee(tokens, model.tokenizer.exact):
+            raise BrakeRefused(f"Nothing was published: {reason}.", param="max_cost")
 
     def _refuse(self, pending: Pending, reason: str) -> None:
         """Put an item on the rejects list; its published version stays, where that is of the same space."""

@@ -1,8 +1,8 @@
 """How do pending items get their vectors, and how few of them must be computed?
 
 Window by window: vectors of an item's published version stay, others come from the embedding cache, and of the rest
-equal texts are embedded once. What is embedded is in the cache, on disk, before more is, so that a killed run loses what
-was under way at most. An item of which the model refuses a passage is told apart; the others go through.
+equal texts are embedded once. What is embedded is in the cache, on disk, before more is, so that a killed run loses
+what was under way at most. An item of which the model refuses a passage is told apart; the others go through.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Embedding:
             missing = [row for row in missing if row not in known]
             refused = self._embed(window, missing, vectors)
             self._count(window, [row for row in missing if row not in refused], len(refused))
-            yield list(self._prepared(window, vectors, refused))
+            if prepared := list(self._prepared(window, vectors, refused)):
+                yield prepared
 
     def _embed(self, window: Window, missing: list[int], vectors: Vectors) -> dict[int, str]:
         """Embed the missing rows; returns those that the model refuses, and why.

@@ -83,16 +83,17 @@ class Meter:
         spent = None if self.bill.price is None and self._tokens else self._spent / NANO
         return Paid(self._requests, self._tokens, spent, self._estimated)
 
-    def foresee(self, tokens: int, exact: bool) -> None:
-        """Raise BrakeRefused where so many tokens would cost more than is allowed."""
+    def foresee(self, tokens: int, exact: bool) -> str | None:
+        """Why so many tokens would be too dear; None where they would not."""
         price = self._cost(tokens)
-        if limit := self._passed(price):
-            about = "" if exact else ", both estimated"
-            raise BrakeRefused(
-                f"Nothing was published: the run would pay {dollars(price)} for {tokens:,} tokens{about}, and "
-                f"{limit.passed(price)}. Raise it, or index less at once.",
-                param=limit.setting,
-            )
+        limit = self._passed(price)
+        if limit is None:
+            return None
+        about = "" if exact else ", both estimated"
+        return (
+            f"the run would pay {dollars(price)} for {tokens:,} tokens{about}, and {limit.passed(price)}: raise it, or "
+            "index less at once"
+        )
 
     def allows(self, tokens: int) -> bool:
         """Whether a request of so many tokens may be made; once one may not, none may."""
