@@ -105,6 +105,11 @@ class Spent:
     estimated_tokens: int = 0
     """Those that were counted here and not by the API."""
 
+    @property
+    def all_unpriced(self) -> bool:
+        """Whether nothing at all is known of what it cost."""
+        return self.unpriced_tokens == self.tokens > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
