@@ -136,9 +136,18 @@ def _outcome(report: Mapping[str, Any]) -> str:
     rejected = f", {items['rejected']:,} rejected" if items["rejected"] else ""
     return (
         f"{report['reason']}, {items['added']:,} added, {items['changed']:,} changed, {items['deleted']:,} deleted"
-        f"{rejected}; {passages['embedded']:,} passages of {passages['tokens']:,} tokens embedded, "
-        f"{report['seconds']['total']:.1f} s"
+        f"{rejected}; {passages['embedded']:,} passages of {passages['tokens']:,} tokens embedded"
+        f"{_paid_for(report)}, {report['seconds']['total']:.1f} s"
     )
+
+
+def _paid_for(report: Mapping[str, Any]) -> str:
+    """What a run paid, as its report in JSON tells it; nothing where it paid nothing, or is of a time without."""
+    paid = report.get("paid")
+    if not paid or not paid["requests"]:
+        return ""
+    told = _paid(paid["tokens"], paid["requests"], paid["dollars"], paid["estimated"])
+    return f" by {report['model']}, {told}"
 
 
 def history(generations: Sequence[GenerationAnswer]) -> str:
