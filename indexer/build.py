@@ -7,9 +7,7 @@ removes.
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,20 +16,19 @@ from typing import TypeVar
 import orjson
 
 from indexer import generation as generations
-from indexer import last_run, models, storage
-from indexer.chunking import document_chunker
+from indexer import last_run, storage
 from indexer.config import CacheSettings, CollectionSettings, check_collection_name
-from indexer.embedding import Counter, prepare
+from indexer.content import Content
 from indexer.errors import BrakeRefused, CollectionLocked, OnHold, StorageError
 from indexer.generation import Counts, Deleted, Generation
-from indexer.intake import REJECTS, Intake, Run, Survivor, advised, begun, take_in, why_published
-from indexer.merge import copied
+from indexer.intake import REJECTS, Intake, Run, Survivor, begun, take_in, why_published
+from indexer.ledger import ledger
+from indexer.meter import Meter, metered
 from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.providers import Providers
 from indexer.prune import prune
 from indexer.report import (
     ByteCounts,
-    ItemCounts,
     Merged,
     PassageCounts,
     Progress,
@@ -40,10 +37,10 @@ from indexer.report import (
     Stopwatch,
     peak_rss_bytes,
 )
-from indexer.segment import Prepared, SegmentEntry
-from indexer.snapshot import LiveSegment, Snapshot, verify
+from indexer.segment import SegmentEntry
+from indexer.snapshot import Snapshot, verify
 from indexer.storage import CollectionFolder, OutputFile, collection_folder
-from indexer.writing import Rows, SegmentShape, write_segments
+from indexer.writing import SegmentShape, write_segments
 
 VANISHING = "vanishing.jsonl"
 
@@ -65,8 +62,8 @@ def build(
     """Bring the collection `name` up to its source, and publish if anything changed.
 
     Waits for another run that is at it for `wait` seconds. Raises SourceError where the source cannot be read to its
-    end, CollectionLocked where another run is still at it, or has taken this one for dead and its place, OnHold
-    after a rollback, BrakeRefused where too much would go, SchemaConflict, ConfigurationError, ModelUnavailable,
+    end, CollectionLocked where another run is still at it, or has taken this one for dead and its place, OnHold after a
+    rollback, BrakeRefused where too much would go or be paid, SchemaConflict, ConfigurationError, ModelUnavailable,
     CorruptGeneration and StorageError. The current generation is then what it was, unless the disk failed in the very
     last step: the new one may then be current, and is whole.
     """
@@ -77,8 +74,10 @@ def build(
         with (
             EmbeddingCache(cache_path(store, cache)) as vectors,
             begun(folder, settings, providers, progress, rebuild, watch) as run,
+            ledger(store) as paid,
         ):
-            outcome.report = report = _go(run, vectors)
+            meter = metered(paid, name, run.scratch.name, settings, run.fingerprint, providers)
+            outcome.report = report = _go(run, vectors, meter)
             _tidy(run, vectors, cache)
             return report
 
@@ -94,19 +93,23 @@ def _check_hold(folder: CollectionFolder) -> None:
         )
 
 
-def _go(run: Run, cache: EmbeddingCache) -> Report:
+def _go(run: Run, cache: EmbeddingCache, meter: Meter) -> Report:
     taken = take_in(run)
     listed = _note_vanishing(run, taken)
     if taken.refused:
         raise BrakeRefused(f"Nothing was published: {taken.refused}.{listed}")
-    old = run.published
+    old, content = run.published, Content(run, taken, cache, meter)
     if old and taken.idle and not run.passed_over:
-        return _Result(run, taken, Counter(), old, []).report("nothing changed", published=False)
-    counter = Counter()
-    written = _write(run, taken, cache, counter)
+        return _Result(run, taken, content, meter, old, []).report("nothing changed", published=False)
+    shape = SegmentShape(run.number, taken.schema, run.fingerprint.dimension, run.settings.store_text)
+    written = write_segments(content.batches(), shape, run.scratch, run.folder, run.watch)
+    run.progress.end()
+    if old and content.idle:
+        reason = "nothing changed but what the model refuses"
+        return _Result(run, taken, content, meter, old, []).report(reason, published=False)
     generation = _assemble(run, taken, written)
     reason = why_published(run, taken)
-    result = _Result(run, taken, counter, generation, written)
+    result = _Result(run, taken, content, meter, generation, written)
     with run.watch.stage("verify"):
         verify(Snapshot(run.folder, generation), {entry.id for entry in written})
     manifest = generations.with_report(generation, result.report(reason, published=True))
@@ -131,58 +134,6 @@ def _note_vanishing(run: Run, taken: Intake) -> str:
         file.seal()
     storage.replace_file(run.scratch / VANISHING, path)
     return f" What it would have removed is listed in {str(path)!r}."
-
-
-def _write(run: Run, taken: Intake, cache: EmbeddingCache, counter: Counter) -> list[SegmentEntry]:
-    """Write what is new and what is folded; a run that only deletes needs no model."""
-    shape = SegmentShape(run.number, taken.schema, run.fingerprint.dimension, run.settings.store_text)
-    folded, embedded = _folded(run, taken, shape), _embedded(run, taken, cache, counter)
-    batches: Iterator[list[Prepared] | Rows] = itertools.chain(folded, embedded)
-    segments = write_segments(batches, shape, run.scratch, run.folder, run.watch)
-    run.progress.end()
-    return segments
-
-
-def _folded(run: Run, taken: Intake, shape: SegmentShape) -> Iterator[Rows]:
-    """The live items of the segments that are folded; each is checked first, so that no damage is copied."""
-    folding = {fold.segment for fold in taken.folds if fold.passages}
-    if not folding or run.current is None:
-        return
-    with run.watch.stage("verify"), advised(run.folder):
-        verify(run.current, folding)
-    for survivor in taken.survivors:
-        segment = survivor.part.segment
-        if segment.entry.id in folding:
-            live = LiveSegment(segment, ~survivor.dead, ~survivor.dead[segment.item_rows])
-            yield from _timed(run.watch, "merge", copied(live, shape))
-
-
-def _embedded(run: Run, taken: Intake, cache: EmbeddingCache, counter: Counter) -> Iterator[list[Prepared]]:
-    """The items that are new or changed, in a rebuild all, with their vectors."""
-    if taken.to_write == 0:
-        return
-    run.progress.begin("model", None, "")
-    with run.watch.stage("model"):
-        model = models.load(run.fingerprint, run.settings.device, run.providers)
-        chunker = document_chunker(model, run.settings.passages)
-    run.progress.end()
-    reuse = not run.fresh and run.published is not None and run.published.fingerprint == run.fingerprint
-    run.progress.begin("embed", taken.to_write, "items")
-    vectors = cache.for_run(run.fingerprint, run.folder.path)
-    prepared = prepare(taken.pending(), model, chunker, reuse, vectors, counter, run.progress)
-    with advised(run.folder):
-        yield from _timed(run.watch, "embed", prepared)
-
-
-def _timed(watch: Stopwatch, stage: str, source: Iterator[T]) -> Iterator[T]:
-    """The same, the time it takes to make each counted as that stage."""
-    while True:
-        with watch.stage(stage):
-            try:
-                each = next(source)
-            except StopIteration:
-                return
-        yield each
 
 
 def _assemble(run: Run, taken: Intake, written: list[SegmentEntry]) -> Generation:
@@ -233,13 +184,14 @@ class _Result:
 
     run: Run
     taken: Intake
-    counter: Counter
+    content: Content
+    meter: Meter
     generation: Generation
     written: list[SegmentEntry]
 
     def report(self, reason: str, *, published: bool) -> Report:
         """What is told of it, as far as it is by now."""
-        run, found, old = self.run, self.taken.found, self.run.published
+        run, old = self.run, self.run.published
         merged = tuple(Merged(fold.segment, fold.passages, fold.reason) for fold in self.taken.folds)
         return Report(
             collection=run.folder.name,
@@ -248,15 +200,8 @@ class _Result:
             published=published,
             reason=reason,
             model=run.fingerprint.name,
-            items=ItemCounts(
-                added=found.added,
-                changed=found.changed,
-                unchanged=found.unchanged,
-                deleted=found.deleted,
-                rejected=run.rejects.count,
-                held=found.held,
-            ),
-            passages=PassageCounts(self.generation.counts.passages, **asdict(self.counter)),
+            items=self.content.items,
+            passages=PassageCounts(self.generation.counts.passages, **asdict(self.content.counter)),
             segments=SegmentCounts(len(old.segments) if old else 0, len(self.generation.segments), merged),
             bytes=ByteCounts(
                 total=sum(entry.bytes for entry in self.generation.segments),
@@ -264,5 +209,6 @@ class _Result:
             ),
             seconds=run.watch.totals(),
             peak_rss_bytes=peak_rss_bytes(),
+            paid=self.meter.paid,
             rejects_file=str(run.folder.path / REJECTS) if run.rejects.count else None,
         )

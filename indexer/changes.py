@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from indexer.columns import Hashes
 from indexer.errors import SchemaConflict, SourceError
-from indexer.items import Item, Rejected, Schema
+from indexer.items import Item, Place, Rejected, Schema
 from indexer.rejects import Rejects
+from indexer.segment import ITEMS
 from indexer.snapshot import Found, LiveSegment
 from indexer.sources.schema import SchemaInference
 from indexer.spool import Bits, Partition, Spool
@@ -27,6 +28,8 @@ class Pending:
 
     item: Item
     old: Found | None
+    place: Place
+    """Where in the source it was read; of one that stays as published, where it stands in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +218,9 @@ def _rows(
 ) -> Iterator[Pending]:
     known = verdict.changed | verdict.unchanged
     for row in map(int, np.flatnonzero(verdict.added | (known if rewrite else verdict.changed))):
-        yield Pending(partition.item(row, schema), published.found(verdict, row) if known[row] else None)
+        yield Pending(
+            partition.item(row, schema), published.found(verdict, row) if known[row] else None, partition.place(row)
+        )
 
 
 def _carried(found: Found, schema: Schema) -> Pending:
@@ -236,4 +241,4 @@ def _carried(found: Found, schema: Schema) -> Pending:
         raise SchemaConflict(
             f"Item {id!r} is kept as published, but {error}: mend its row and run it again."
         ) from error
-    return Pending(Item(id, text, metadata), found)
+    return Pending(Item(id, text, metadata), found, Place(str(segment.folder / ITEMS), row + 1))

@@ -1,31 +1,52 @@
-"""What would a run do, and about how long would it take?
+"""What would a run do, how long would it take, and what would it cost?
 
-The source is read and compared as by a run, and the same decisions are made; nothing is embedded for keeping, written
-or published. The time follows from how fast texts were embedded before: by the run that made a kept generation in the
-same space, or else by trying a few of the texts at hand.
+The source is read, compared and split as by a run, and the same decisions are made; nothing is embedded for keeping,
+written or published. The time follows from how fast texts were embedded before: by the run that made a kept generation
+in the same space, or else by trying a few of the texts at hand, unless each try is paid.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from indexer import generation as generations
 from indexer import models, storage
+from indexer.chunking import document_chunker
 from indexer.config import CacheSettings, CollectionSettings, check_collection_name
 from indexer.errors import CorruptGeneration
 from indexer.intake import Intake, Run, begun, take_in, why_published
-from indexer.models.cache import LOOKUP, EmbeddingCache, cache_path, text_key
+from indexer.ledger import ledger
+from indexer.meter import metered
+from indexer.models import Model
+from indexer.models.cache import EmbeddingCache, cache_path
+from indexer.prices import NANO, cost, price_of
 from indexer.providers import Providers
 from indexer.report import ItemCounts, Merged, Progress, Stopwatch
 from indexer.storage import collection_folder
+from indexer.windows import needs
 
 TRIED_TEXTS = 64
 TRIED_CHARACTERS = 1000
 """Of each: more would not fit into the window of many a model."""
+
+
+TOKENS_A_MINUTE = 1_000_000
+"""What an API lets an account have at first, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run would pay."""
+
+    dollars: float | None
+    """At the normal rate; None where the price is not known."""
+    batch_dollars: float | None
+    """Through the Batch API."""
+    prices_as_of: date | None
+    """The day on which the prices were known to be so; None where the configuration says them, or nothing is paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +64,37 @@ class Estimate:
     items: ItemCounts
     merged: tuple[Merged, ...]
     """The segments that would be folded into the new one."""
+    passages: int
+    """Of the items that would be written."""
+    to_embed: int
+    """Distinct texts that neither the published version of their item nor the embedding cache has; one that repeats
+    more than some thousand items later is counted again."""
+    tokens: int
+    """In these, prompts included."""
+    tokens_estimated: bool
+    """Whether the tokens, and all that follows from them, are estimated from the number of characters."""
     characters: int
-    """To be embedded at most: texts that neither the published version of their item nor the embedding cache has."""
+    """The length of the same texts, in code points."""
+    cost: Cost
     seconds: float
     """Of the whole run, about."""
     basis: str
     """What the time was told from."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rate:
-    """How fast texts are embedded."""
+@dataclass(slots=True)
+class _Needed:
+    """What would have to be embedded, all in all."""
 
-    characters_a_second: float
-    model_seconds: float
-    """To load the model."""
-    basis: str
+    passages: int = 0
+    texts: int = 0
+    tokens: int = 0
+    characters: int = 0
+    estimated: bool = False
+    some: list[str] = field(default_factory=list)
+    """The first few of the texts."""
+    seconds: float = 0.0
+    basis: str = "nothing is to be embedded"
 
 
 def estimate(
@@ -81,9 +117,10 @@ def estimate(
     ):
         taken = take_in(run)
         reason = _why_not(run, taken)
-        characters = 0 if reason else sum(map(len, _to_embed(run, taken, vectors)))
-        elapsed = watch.totals()["total"]
-        rate = _rate(run, taken, vectors) if characters else _Rate(1.0, 0.0, "nothing is to be embedded")
+        needed = _Needed() if reason or not taken.to_write else _needed(run, taken, vectors)
+        with ledger(store) as paid:
+            meter = metered(paid, name, "", settings, run.fingerprint, providers)
+            reason = reason or meter.foresee(needed.tokens, not needed.estimated)
         found = taken.found
         return Estimate(
             collection=name,
@@ -93,9 +130,14 @@ def estimate(
             model=run.fingerprint.name,
             items=ItemCounts(found.added, found.changed, found.unchanged, found.deleted, run.rejects.count, found.held),
             merged=tuple(Merged(fold.segment, fold.passages, fold.reason) for fold in taken.folds),
-            characters=characters,
-            seconds=round(elapsed + characters / rate.characters_a_second + rate.model_seconds, 1),
-            basis=rate.basis,
+            passages=needed.passages,
+            to_embed=needed.texts,
+            tokens=needed.tokens,
+            tokens_estimated=needed.estimated,
+            characters=needed.characters,
+            cost=_cost(run, needed.tokens),
+            seconds=round(watch.totals()["total"] + needed.seconds, 1),
+            basis=needed.basis,
         )
 
 
@@ -109,46 +151,51 @@ def _why_not(run: Run, taken: Intake) -> str | None:
     return "nothing changed" if run.published and taken.idle and not run.passed_over else None
 
 
-def _to_embed(run: Run, taken: Intake, cache: EmbeddingCache) -> Iterator[str]:
-    """The texts of which no vector is known; one of several passages is taken to be all new."""
-    reuse = not run.fresh and run.published is not None and run.published.fingerprint == run.fingerprint
-    new = (
-        pending.item.text
-        for pending in taken.pending()
-        if not (reuse and pending.old and pending.old.segment.text(pending.old.row) == pending.item.text)
-    )
-    prompt = run.fingerprint.document_prompt
-    while texts := list(itertools.islice(new, LOOKUP)):
-        known = cache.known(run.fingerprint, {text_key(prompt + text) for text in texts})
-        yield from (text for text in texts if text_key(prompt + text) not in known)
+def _needed(run: Run, taken: Intake, cache: EmbeddingCache) -> _Needed:
+    """Split the texts as a run would, and count those of which no vector is known."""
+    model = models.load(run.fingerprint, run.settings.device, run.providers)
+    chunker = document_chunker(model, run.settings.passages)
+    each = model.tokenizer.count(run.fingerprint.document_prompt) + model.tokenizer.special
+    needed = _Needed(estimated=not model.tokenizer.exact)
+    for need in needs(taken.pending(), run.fingerprint, chunker, run.reuse, cache):
+        needed.passages += need.passages
+        needed.texts += len(need.texts)
+        needed.tokens += sum(need.tokens) + each * len(need.texts)
+        needed.characters += sum(map(len, need.texts))
+        needed.some += need.texts[: TRIED_TEXTS - len(needed.some)]
+    if needed.texts:
+        speed, needed.basis = _past_rate(run) or _first_rate(model, needed)
+        needed.seconds = needed.characters / speed
+    return needed
 
 
-def _rate(run: Run, taken: Intake, cache: EmbeddingCache) -> _Rate:
-    return _past_rate(run) or _tried_rate(run, list(itertools.islice(_to_embed(run, taken, cache), TRIED_TEXTS)))
+def _cost(run: Run, tokens: int) -> Cost:
+    price = price_of(run.fingerprint.name, run.fingerprint.provider, run.providers.models)
+    if price is None:
+        return Cost(None, None, None)
+    return Cost(cost(tokens, price) / NANO, cost(tokens, price, "batch") / NANO, price.as_of)
 
 
-def _past_rate(run: Run) -> _Rate | None:
-    """As the newest kept generation of the same space that embedded anything had it."""
+def _past_rate(run: Run) -> tuple[float, str] | None:
+    """Characters a second, as the newest kept generation of the same space that embedded anything had it."""
     for number in reversed(generations.numbers(run.folder)):
         try:
             manifest = generations.read(run.folder, number)
         except CorruptGeneration:
             continue
         report = manifest.report
-        if manifest.fingerprint == run.fingerprint and report and report["seconds"]["embed"]:
-            seconds, characters = report["seconds"], report["passages"]["characters"]
-            if characters:
-                speed = characters / seconds["embed"]
-                return _Rate(speed, seconds["model"], f"the run that made generation {number}")
+        if manifest.fingerprint == run.fingerprint and report and report["passages"]["characters"]:
+            speed = report["passages"]["characters"] / max(report["seconds"]["embed"], 0.001)
+            return speed, f"the run that made generation {number}"
     return None
 
 
-def _tried_rate(run: Run, texts: list[str]) -> _Rate:
-    """As a few of the texts show, cut to what most models read at once."""
+def _first_rate(model: Model, needed: _Needed) -> tuple[float, str]:
+    """The same as a few of the texts show, cut to what most models read at once; of an API, what it allows."""
+    if model.fingerprint.provider == "openai":
+        share = TOKENS_A_MINUTE / 60 * needed.characters / needed.tokens
+        return share, f"a limit of {TOKENS_A_MINUTE:,} tokens a minute"
     began = time.monotonic()
-    model = models.load(run.fingerprint, run.settings.device, run.providers)
-    loaded = time.monotonic()
-    cut = [text[:TRIED_CHARACTERS] for text in texts]
+    cut = [text[:TRIED_CHARACTERS] for text in needed.some]
     model.embed_documents(cut)
-    seconds = time.monotonic() - loaded
-    return _Rate(sum(map(len, cut)) / seconds, loaded - began, f"{len(cut)} texts that were tried")
+    return sum(map(len, cut)) / (time.monotonic() - began), f"{len(cut)} texts that were tried"

@@ -16,6 +16,16 @@ EXAMPLE = """\
 # path = "parecido-data/embeddings.sqlite"
 # max_bytes = 10_737_418_240
 
+# How models behind OpenAI's API are asked, or behind a server that speaks it; OPENAI_BASE_URL goes before base_url, and
+# the key is in the environment alone, as OPENAI_API_KEY. Most requests at once; seconds for one of them; seconds for
+# which a run goes on trying while none succeeds; most dollars in a calendar month (UTC), of all collections together.
+# [openai]
+# base_url = "https://api.openai.com/v1"
+# in_flight = 8
+# timeout_seconds = 120
+# give_up_seconds = 600
+# max_cost_month = 50.00
+
 # What is known of a model behind an API: how many tokens it reads, how long its vectors are, and dollars for a million
 # tokens. For OpenAI's own models this is known; a batch costs half by default.
 # [models."openai:text-embedding-3-small"]
@@ -52,9 +62,17 @@ source = ["articles/*.jsonl"]
 # everything is text unless it is declared here.
 # types = { published = "datetime", price = "float" }
 
-# The embedding model: the packaged one, a sentence-transformers model by its hub name, or a folder. Another model
-# builds a whole new generation.
+# The embedding model: the packaged one, a sentence-transformers model by its hub name, a folder, or "openai:" and the
+# name of a model behind an API, such as "openai:text-embedding-3-small". Another model builds a whole new generation.
 # model = "all-MiniLM-L6-v2"
+
+# Of a model behind an API: how long vectors it is asked for, where it makes shorter ones too; a name for what the
+# server makes, where several addresses make vectors that may meet; "batch" for half the price, within a day; and the
+# most dollars that one run may pay.
+# dimensions = 512
+# space = "our-server"
+# mode = "normal"
+# max_cost = 5.00
 
 # Text put before every query or passage; the model's own prompts by default.
 # query_prompt = ""

@@ -70,6 +70,11 @@ class Run:
         return self.published is not None and self.published.number != self.number - 1
 
     @property
+    def reuse(self) -> bool:
+        """Whether published vectors are of the space of the new ones, and relied on."""
+        return not self.fresh and self.published is not None and self.published.fingerprint == self.fingerprint
+
+    @property
     def published(self) -> Generation | None:
         """The manifest of what is current."""
         return self.current.generation if self.current else None

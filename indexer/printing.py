@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from indexer.prices import NANO, dollars
 from indexer.report import duration
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def report(report: Report) -> str:
         f"{items.changed:,} changed, {items.deleted:,} deleted, {items.unchanged:,} unchanged; {passages.embedded:,} "
         f"of {passages.total:,} passages embedded, {passages.cached:,} cached; {report.seconds['total']:.1f} s"
     ]
+    if (paid := report.paid).requests:
+        lines.append(f"  {_paid(paid.tokens, paid.requests, paid.dollars, paid.estimated)}")
     if items.held:
         lines.append(
             f"  {items.held:,} items that the source no longer has were kept: rows whose id could not be read may be "
@@ -48,16 +51,38 @@ def report(report: Report) -> str:
     return "\n".join(lines)
 
 
+def _paid(tokens: int, requests: int, amount: float | None, estimated: bool) -> str:
+    price = "an unknown price" if amount is None else money(amount)
+    about = ", estimated" if estimated else ""
+    return f"{tokens:,} tokens paid{about}, {_counted(requests, 'request')}, {price}"
+
+
 def estimate(found: Estimate) -> str:
     """What a run would do, and below it what it would fold."""
     items = found.items
     what = f"would publish ({found.reason})" if found.publishes else f"would publish nothing: {found.reason}"
     lines = [
         f"{found.collection}: {what}; {items.added:,} added, {items.changed:,} changed, {items.deleted:,} deleted, "
-        f"{items.unchanged:,} unchanged, {items.rejected:,} rejected; at most {found.characters:,} characters "
-        f"to embed; about {found.seconds:,.1f} s, told from {found.basis}"
+        f"{items.unchanged:,} unchanged, {items.rejected:,} rejected; {found.to_embed:,} of {found.passages:,} "
+        f"passages to embed, {found.tokens:,} tokens{' (estimated)' if found.tokens_estimated else ''}"
+        f"{_priced(found)}; about {found.seconds:,.1f} s, told from {found.basis}"
     ]
     return "\n".join(lines + [f"  would merge {one.segment}: {one.reason}" for one in found.merged])
+
+
+def _priced(found: Estimate) -> str:
+    """What a run would pay; nothing where it is free."""
+    if found.cost.dollars is None or found.cost.batch_dollars is None:
+        return f', at a price that is not known (set it in [models."{found.model}"])'
+    if not found.cost.dollars:
+        return ""
+    batch, day = money(found.cost.batch_dollars), found.cost.prices_as_of
+    return f", {money(found.cost.dollars)} or in batch mode {batch}" + (f" by the prices of {day}" if day else "")
+
+
+def money(amount: float) -> str:
+    """An amount of dollars."""
+    return dollars(round(amount * NANO))
 
 
 def hits(answer: SearchAnswer) -> str:
@@ -111,9 +136,18 @@ def _outcome(report: Mapping[str, Any]) -> str:
     rejected = f", {items['rejected']:,} rejected" if items["rejected"] else ""
     return (
         f"{report['reason']}, {items['added']:,} added, {items['changed']:,} changed, {items['deleted']:,} deleted"
-        f"{rejected}; {passages['embedded']:,} passages of {passages['tokens']:,} tokens embedded, "
-        f"{report['seconds']['total']:.1f} s"
+        f"{rejected}; {passages['embedded']:,} passages of {passages['tokens']:,} tokens embedded"
+        f"{_paid_for(report)}, {report['seconds']['total']:.1f} s"
     )
+
+
+def _paid_for(report: Mapping[str, Any]) -> str:
+    """What a run paid, as its report in JSON tells it; nothing where it paid nothing, or is of a time without."""
+    paid = report.get("paid")
+    if not paid or not paid["requests"]:
+        return ""
+    told = _paid(paid["tokens"], paid["requests"], paid["dollars"], paid["estimated"])
+    return f" by {report['model']}, {told}"
 
 
 def history(generations: Sequence[GenerationAnswer]) -> str:

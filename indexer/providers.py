@@ -6,10 +6,10 @@ The key of an API comes from the environment alone, is masked wherever it might 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -64,6 +64,11 @@ class OpenAISettings(_Frozen):
     api_key: SecretStr | None = Field(default=None, exclude=True)
     """From the environment alone."""
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """The settings without the password that an address may hold."""
+        for name, value in super().__repr_args__():
+            yield name, shown(value) if name == "base_url" else value
+
 
 class Providers(_Frozen):
     """All that is to be known of those who make vectors elsewhere."""
@@ -102,12 +107,11 @@ def shown(url: str) -> str:
 def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
-        sound = parts.scheme in {"http", "https"} and parts.hostname and (parts.port or 1)
+        sound, got = parts.scheme in {"http", "https"} and parts.hostname and (parts.port or 1), repr(shown(url))
     except ValueError:
-        sound = False
+        sound, got = False, "what is no address"
     if not sound:
         raise ConfigurationError(
-            f"{OPENAI_URL} is the address of an API, such as https://api.openai.com/v1 (got {shown(url)!r}).",
-            param="base_url",
+            f"{OPENAI_URL} is the address of an API, such as https://api.openai.com/v1 (got {got}).", param="base_url"
         )
     return url

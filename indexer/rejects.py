@@ -22,6 +22,7 @@ class Rejects:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: OutputFile | None = None
+        self._kept: Path | None = None
         self.count = 0
         self.unread = 0
         """Rows whose id could not be read."""
@@ -35,7 +36,7 @@ class Rejects:
 
     def add(self, rejected: Rejected) -> None:
         """Write one row down."""
-        self._file = self._file or OutputFile(self._path)
+        self._file = self._file or self._begin()
         self.count += 1
         self.unread += rejected.id is None
         place = rejected.place
@@ -43,9 +44,21 @@ class Rejects:
         self._file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
     def keep(self, path: Path) -> None:
-        """Have the file under its lasting name, in place of the last run's; no file where there are no rejects."""
+        """Have the file under its lasting name, in place of the last run's; no file where there are no rejects.
+
+        May be asked for again once there are more.
+        """
         if self._file is None:
-            storage.remove(path)
+            if self._kept is None:
+                storage.remove(path)
             return
         self._file.seal()
         storage.replace_file(self._path, path)
+        self._file, self._kept = None, path
+
+    def _begin(self) -> OutputFile:
+        """A file to write to, which goes on with what was kept before."""
+        file = OutputFile(self._path)
+        if self._kept is not None:
+            file.write(storage.read_file(self._kept))
+        return file

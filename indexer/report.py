@@ -57,6 +57,18 @@ class PassageCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Paid:
+    """What a run paid to those who make vectors elsewhere."""
+
+    requests: int = 0
+    tokens: int = 0
+    dollars: float | None = 0.0
+    """None where the price of what was paid is not known."""
+    estimated: bool = False
+    """Whether some of the tokens were counted here, because the API did not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """A segment that was folded into the new one, or left out."""
 
@@ -105,6 +117,7 @@ class Report:
     seconds: Mapping[str, float]
     """By stage, and `total`."""
     peak_rss_bytes: int
+    paid: Paid
     rejects_file: str | None
     """Where the rejected rows stand, one JSON object a line; None where there are none."""
 

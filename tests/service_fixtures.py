@@ -62,7 +62,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(here: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in this process, on the model that is loaded already; only an exit may end it."""
 
-    def loaded(fingerprint: models.Fingerprint, device: str | None) -> Model:
+    def loaded(fingerprint: models.Fingerprint, *_: object) -> Model:
         assert fingerprint == model.fingerprint
         return model
 

@@ -14,7 +14,8 @@ import pytest
 from service_items import ITEMS, LONG_ID
 from service_support import FEW, Run, environment, process, publish, write_rows
 
-from indexer.config import load
+from indexer.config import CacheSettings, CollectionSettings, PassageSettings, load
+from indexer.providers import ModelSettings, OpenAISettings
 
 pytest_plugins = ["service_fixtures"]
 
@@ -116,6 +117,9 @@ def test_every_setting_of_the_example_can_be_uncommented(run: Run, here: Path) -
     (articles,) = load(here / "all.toml", {}).collections.values()
     assert articles.text == ("{title}\n\n{body}",)
     assert articles.passages.tokens == 254
+    named = {line.partition(" = ")[0] for line in settings}
+    shared = [CacheSettings, OpenAISettings, ModelSettings, PassageSettings, CollectionSettings]
+    assert {name for one in shared for name in one.model_fields} - {"api_key", "passages"} <= named
 
 
 def timeless(answer: dict[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def test_a_dry_run_says_what_the_run_then_does_and_changes_nothing(place: Place,
     assert told.merged == report.segments.merged
     assert bool(told.merged) == (not rebuild)
     assert told.reason == report.reason
+    assert (told.to_embed, told.tokens) == (2, report.passages.tokens + 2 * 2)
     assert told.characters == report.passages.characters
     assert report.passages.embedded == 2
 
@@ -106,6 +107,6 @@ def test_a_run_that_would_change_nothing_be_refused_or_held_is_told_so(place: Pl
 def test_the_command_prints_it_and_leaves_with_0(run: Run, here: Path) -> None:
     text = run("index", "few.jsonl", "--collection", "few", "--dry-run").stdout
     assert "few: would publish (nothing was published before); 2 added, 0 changed, 0 deleted, 0 unchanged" in text
-    assert "at most 19 characters to embed" in text
+    assert "2 of 2 passages to embed, " in text
     assert "No collection is published" in run("status").stdout
     assert CollectionSettings.model_fields["max_shrink"].default == 0.2

@@ -29,8 +29,8 @@ from hypothesis.stateful import (
 from oracle import Items, Oracle, assert_answers, held
 from support import NAME, Place, flip
 
-from indexer import embedding, merge, models, spool, storage, writing
 from indexer import generation as generations
+from indexer import merge, models, spool, storage, windows, writing
 from indexer.config import PassageSettings
 from indexer.errors import CorruptGeneration, GenerationNotFound, OnHold
 from indexer.models import slices
@@ -46,7 +46,7 @@ SMALL: list[tuple[Any, str, int]] = [
     (writing, "SEGMENT_BYTES", 16 * 4 * 10),
     (merge, "FLOOR", 1),
     (merge, "BLOCK_ITEMS", 2),
-    (embedding, "WINDOW_ITEMS", 4),
+    (windows, "WINDOW_ITEMS", 4),
     (slices, "SLICE", 3),
     (spool, "FLUSH_ROWS", 6),
 ]

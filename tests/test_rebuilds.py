@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support import Place, contents, found, write_rows
 
-from indexer import embedding, writing
+from indexer import windows, writing
 from indexer.config import PassageSettings
 from indexer.errors import SchemaConflict, SourceError
 from indexer.items import FieldType
@@ -149,7 +149,7 @@ def test_many_small_segments_answer_as_one_does(tmp_path: Path, model: Model, mo
         each.source.parent.mkdir()
     one.run(rows)
     monkeypatch.setattr(writing, "SEGMENT_BYTES", 3 * 384 * 4)
-    monkeypatch.setattr(embedding, "WINDOW_ITEMS", 2)
+    monkeypatch.setattr(windows, "WINDOW_ITEMS", 2)
     report = many.run(rows)
     assert (report.passages.total, len(many.snapshot.segments), len(one.snapshot.segments)) == (14, 4, 1)
     assert contents(many.store) == contents(one.store)

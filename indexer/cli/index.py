@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 import click
 import orjson
@@ -28,9 +29,10 @@ from indexer.cli.group import (
 )
 from indexer.cli.stop import stoppable
 from indexer.cli.waiting import WaitingCommand, wait_option
-from indexer.config import CONFIG_FILE, Format, chosen
+from indexer.config import CONFIG_FILE, CollectionSettings, Format, Settings, chosen
 from indexer.errors import ConfigurationError, ParecidoError
 from indexer.logs import LogFormat
+from indexer.providers import OPENAI
 from indexer.report import Report
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ log = logging.getLogger("parecido")
 @click.option("--text", multiple=True, help='Text field, repeatable, or a template: "{title}\\n\\n{body}".')
 @click.option("--metadata", multiple=True, help="Field to keep as metadata, repeatable; all others by default.")
 @click.option("--type", "types", multiple=True, metavar="FIELD=TYPE", help="Declared type of a metadata field.")
-@click.option("--model", help="Embedding model: a name of the hub, or a folder.")
+@click.option("--model", help="Embedding model: a name of the hub, a folder, or openai:NAME.")
+@click.option("--dimensions", type=click.IntRange(1), help="How long vectors an API is asked for.")
 @click.option("--query-prompt", help="Text put before every query.")
 @click.option("--document-prompt", help="Text put before every passage.")
 @click.option("--device", help="Where to embed: cpu, cuda, …")
@@ -58,6 +61,7 @@ log = logging.getLogger("parecido")
 @click.option("--max-shrink", type=click.FloatRange(0, 1), help="Largest share of the items that may go.")
 @click.option("--allow-shrink", is_flag=True, help="Let go whatever the source no longer has, this once.")
 @click.option("--max-rejects", type=click.FloatRange(0, 1), help="Largest share of the rows that may be bad.")
+@click.option("--max-cost", type=click.FloatRange(0), help="Most dollars that the run may pay for embedding.")
 @click.option(
     "--rebuild", is_flag=True, help="Write every item again, with vectors from the model or the embedding cache."
 )
@@ -95,7 +99,7 @@ def index(
 
     Exit codes: 0 published, or nothing to do; 1 failed; 2 a wrong command, option or setting; 3 published, but rows
     were rejected; 4 the source could not be read to its end; 5 another run holds the collection; 6 a brake refused
-    (max_shrink, max_rejects); 7 on hold after a rollback.
+    (max_shrink, max_rejects, max_cost); 7 on hold after a rollback.
     """
     logs.configure(log_format, verbose=verbose or schedule is not None, dated=schedule is not None)
     settings = settings_of(config, store)
@@ -107,11 +111,53 @@ def index(
 
         keep(click.get_current_context(), settings.store, schedule, tuple(wanted))
         return
+    go_through(settings, wanted, dry_run, rebuild, wait, as_json, log_format)
+
+
+@main.command(cls=WaitingCommand)
+@click.argument("names", nargs=-1, metavar="[COLLECTION]...")
+@click.option("--model", help="As if this were the model, with which every item is embedded again.")
+@click.option("--dimensions", type=click.IntRange(1), help="As if an API were asked for vectors so long.")
+@click.option("--rebuild", is_flag=True, help="As if every item were written again.")
+@wait_option
+@log_format_option
+@common
+def estimate(
+    names: tuple[str, ...],
+    rebuild: bool,
+    wait: float,
+    log_format: LogFormat,
+    store: Path | None,
+    config: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Say what a run over the configured collections would do and cost: those named, or all.
+
+    Passages, which of them are new, tokens, the price at the normal rate and through the Batch API, and about how long
+    it takes. Nothing is embedded, paid or published; `parecido index --dry-run` says the same of other sources.
+    """
+    settings = settings_of(config, store)
+    wanted = chosen(settings, names, None, options)
+    go_through(settings, wanted, True, rebuild, wait, as_json, log_format)
+
+
+def go_through(
+    settings: Settings,
+    wanted: Mapping[str, CollectionSettings],
+    dry_run: bool,
+    rebuild: bool,
+    wait: float,
+    as_json: bool,
+    log_format: LogFormat,
+) -> NoReturn:
+    """Index the collections one after the other, or say what that would do, and leave with the worst exit code."""
     with stoppable():
         from indexer.build import build
         from indexer.estimate import estimate
         from indexer.progress import progress
 
+        _warn_of_old_prices(wanted)
         codes = []
         for name, one in wanted.items():
             how_far = progress(name, bar=log_format == "human")
@@ -127,6 +173,14 @@ def index(
             _tell(done, as_json, log_format)
             codes.append(REJECTS if done.items.rejected and not dry_run else OK)
     sys.exit(worst(codes))
+
+
+def _warn_of_old_prices(wanted: Mapping[str, CollectionSettings]) -> None:
+    from indexer.prices import warn_if_old
+
+    asked = any(one.model.startswith(OPENAI) for one in wanted.values())
+    if asked and (warning := warn_if_old(datetime.now(UTC).date())):
+        log.warning("%s", warning, extra={"event": "old_prices"})
 
 
 def _tell(done: Report | Estimate, as_json: bool, log_format: LogFormat) -> None:

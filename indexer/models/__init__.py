@@ -63,7 +63,9 @@ class Embedded:
     reserved: int = 0
     """Tokens of the request, as counted before it was made."""
     billed: int = 0
-    """Tokens that are paid for, as the API says; 0 where nothing is."""
+    """Tokens that are paid for; 0 where nothing is."""
+    estimated: bool = False
+    """Whether these were counted here, because the API did not say."""
 
 
 class Tokenizer(Protocol):
