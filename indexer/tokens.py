@@ -92,7 +92,10 @@ class Seen:
 
 
 def reader(name: str, providers: Providers) -> Reader:
-    """How the model of that name reads; ModelUnavailable where it is not there, ConfigurationError for a slip."""
+    """How the model of that name reads.
+
+    Raises ModelUnavailable where it is not there, and ConfigurationError where its name lacks the provider.
+    """
     if (meant := f"{OPENAI}{name}") in price_list().prices:
         raise ConfigurationError(f"{name!r} is a model behind an API: write {meant!r}.", param="model")
     if name.startswith(OPENAI):
