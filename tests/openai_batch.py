@@ -21,9 +21,9 @@ class Fate:
     """What becomes of a batch."""
 
     kind: str
-    """`fine`; `fail` at validation, `token_limit` (refused there for too many enqueued tokens), `expire` with a share of the
-    lines done, `partly` (a share of the lines fail with a 500), `forget` (a share of the lines is in no file), `stuck`
-    (stays in progress, half done), or a mischief of answers for a share of the lines."""
+    """`fine`; `fail` at validation, `token_limit` (refused there for too many enqueued tokens), `expire` with a share
+    of the lines done, `partly` (a share of the lines fail with a 500), `forget` (a share of the lines is in no file),
+    `stuck` (stays in progress, half done), or a mischief of answers for a share of the lines."""
     share: float = 0.5
     seed: int = 0
 
