@@ -127,6 +127,48 @@ class ModelAnswer(TypedDict):
     dimension: int
 
 
+class MeasuredAnswer(TypedDict):
+    """What searches for up to `limit` items find, on average, of what is nearest."""
+
+    limit: int
+    recall: float
+    low: float
+    """The recall lies between `low` and `high`, by 95 %."""
+    high: float
+    filtered: float
+    """The recall with a filter that half of the items pass."""
+    filtered_low: float
+    filtered_high: float
+
+
+class IndexAnswer(TypedDict):
+    """The index of one segment."""
+
+    segment: str
+    passages: int
+    kind: str
+    reason: str
+    """Why it is of that kind."""
+    efforts: dict[str, int | None]
+    """By limit, how hard it looks: nodes kept in a graph's walk, or candidates compared; null where it is exact."""
+
+
+class RecallAnswer(TypedDict):
+    """How much of what is nearest a search finds."""
+
+    target: float | None
+    """As configured; null where everything is to be found, and in generations of an earlier version."""
+    exact: bool
+    """Whether everything is found, by proof."""
+    measured: list[MeasuredAnswer]
+    """By limit; none where everything is found."""
+    queries: int
+    """How many items were looked for to measure it."""
+    measured_in: int | None
+    """The generation in which it was measured."""
+    indexes: list[IndexAnswer]
+
+
 class CollectionAnswer(TypedDict):
     """What a collection holds."""
 
@@ -142,6 +184,7 @@ class CollectionAnswer(TypedDict):
     """Of the generation's files on disk."""
     model: ModelAnswer
     store_text: bool
+    recall: RecallAnswer
     fields: dict[str, str]
     """Metadata field to type: what a filter can use."""
     origin: int | None

@@ -8,7 +8,7 @@ removes.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ from indexer.meter import Meter, metered
 from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.providers import Providers
 from indexer.prune import prune
+from indexer.recall import agreed
 from indexer.report import (
     ByteCounts,
     Merged,
@@ -40,7 +41,7 @@ from indexer.report import (
 from indexer.segment import SegmentEntry
 from indexer.snapshot import Snapshot, verify
 from indexer.storage import CollectionFolder, OutputFile, collection_folder
-from indexer.writing import SegmentShape, write_segments
+from indexer.writing import write_segments
 
 VANISHING = "vanishing.jsonl"
 
@@ -99,19 +100,21 @@ def _go(run: Run, cache: EmbeddingCache, meter: Meter) -> Report:
     if taken.refused:
         raise BrakeRefused(f"Nothing was published: {taken.refused}.{listed}")
     old, content = run.published, Content(run, taken, cache, meter)
-    if old and taken.idle and not run.passed_over:
+    if old and taken.idle and not run.due:
         return _Result(run, taken, content, meter, old, []).report("nothing changed", published=False)
-    shape = SegmentShape(run.number, taken.schema, run.fingerprint.dimension, run.settings.store_text)
-    written = write_segments(content.batches(), shape, run.scratch, run.folder, run.watch)
+    shape = content.shape
+    written = write_segments(content.batches(), shape, run.scratch, run.folder, run.watch, run.progress)
     run.progress.end()
     if old and content.idle:
         reason = "nothing changed but what the model refuses"
         return _Result(run, taken, content, meter, old, []).report(reason, published=False)
     generation = _assemble(run, taken, written)
     reason = why_published(run, taken)
-    result = _Result(run, taken, content, meter, generation, written)
     with run.watch.stage("verify"):
-        verify(Snapshot(run.folder, generation), {entry.id for entry in written})
+        snapshot = Snapshot(run.folder, generation)
+        verify(snapshot, {entry.id for entry in written})
+        generation = replace(generation, contract=agreed(snapshot, run.settings.least_recall, old))
+    result = _Result(run, taken, content, meter, generation, written)
     manifest = generations.with_report(generation, result.report(reason, published=True))
     with run.watch.stage("publish"):
         if not generations.publish(run.folder, manifest):

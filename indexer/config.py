@@ -39,6 +39,9 @@ def _one_or_many(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
 
+Recall = Annotated[float, Field(gt=0, lt=1)] | Literal["exact"]
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -88,6 +91,8 @@ class CollectionSettings(_Frozen):
     store_text: bool = True
     """Whether the store keeps the texts; without them hits carry offsets only."""
     passages: PassageSettings = PassageSettings()
+    recall: Recall = 0.95
+    """How much of what is nearest a search shall find, on average: a number between 0 and 1, or "exact" for all."""
     allow_unread_deletions: bool = False
     """Whether items may be deleted in a run in which some rows' ids could not be read."""
     max_shrink: float = Field(default=0.2, ge=0, le=1)
@@ -98,6 +103,11 @@ class CollectionSettings(_Frozen):
     """How many generations are kept whatever their age, the current one among them."""
     keep_days: float = Field(default=1.0, ge=0, le=MOST_DAYS)
     """How long older ones are kept, counted from when they were published."""
+
+    @property
+    def least_recall(self) -> float | None:
+        """The recall that searches must have; None where they must find all."""
+        return None if self.recall == "exact" else self.recall
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """The settings without the passwords that a source may hold."""

@@ -60,7 +60,14 @@ class Content:
 
     def __init__(self, run: Run, taken: Intake, cache: EmbeddingCache, meter: Meter) -> None:
         self._run, self._taken, self._cache, self._meter = run, taken, cache, meter
-        self._shape = SegmentShape(run.number, taken.schema, run.fingerprint.dimension, run.settings.store_text)
+        self.shape = SegmentShape(
+            run.number,
+            taken.schema,
+            run.fingerprint.dimension,
+            run.settings.store_text,
+            run.settings.least_recall,
+        )
+        """What all of it has in common."""
         self.counter = Counter()
         self.refusals = Refusals()
 
@@ -69,7 +76,7 @@ class Content:
         """Whether nothing is left to publish, for all that was new has been refused."""
         taken = self._taken
         new = taken.found.to_write - self.refusals.count
-        return self.refusals.count > 0 and not (taken.rebuild or new or taken.found.deleted or self._run.passed_over)
+        return self.refusals.count > 0 and not (taken.rebuild or new or taken.found.deleted or self._run.due)
 
     @property
     def items(self) -> ItemCounts:
@@ -169,7 +176,7 @@ class Content:
         with self._run.watch.stage("verify"), advised(self._run.folder):
             verify(self._run.current, {segment.entry.id})
         part = LiveSegment(segment, live, live[segment.item_rows])
-        yield from _timed(self._run.watch, "merge", copied(part, self._shape))
+        yield from _timed(self._run.watch, "merge", copied(part, self.shape))
 
 
 def _same(pending: Pending, old: Found) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from indexer.answers import CollectionAnswer, ModelAnswer
-from indexer.generation import Generation
+from indexer.ann import effort_for
+from indexer.answers import CollectionAnswer, IndexAnswer, MeasuredAnswer, ModelAnswer, RecallAnswer
+from indexer.generation import Contract, Generation, Whole
+from indexer.segment import SegmentEntry
 
 
 def describe(generation: Generation) -> CollectionAnswer:
@@ -25,7 +28,44 @@ def describe(generation: Generation) -> CollectionAnswer:
             name=print_.name, provider=print_.provider, revision=print_.revision, dimension=print_.dimension
         ),
         store_text=generation.store_text,
+        recall=_recall(generation),
         fields={name: kind.value for name, kind in generation.schema.items()},
         origin=generation.origin,
         hold=generation.hold,
+    )
+
+
+def _recall(generation: Generation) -> RecallAnswer:
+    contract = generation.contract or Contract(None)
+    return RecallAnswer(
+        target=contract.target,
+        exact=all(whole.each is None for whole in contract.wholes),
+        measured=[_measured(whole) for whole in contract.wholes],
+        queries=contract.queries,
+        measured_in=contract.measured_in or None,
+        indexes=[_index(entry, contract.wholes) for entry in generation.segments],
+    )
+
+
+def _measured(whole: Whole) -> MeasuredAnswer:
+    plain, filtered = whole.figure, whole.filtered
+    return MeasuredAnswer(
+        limit=whole.limit,
+        recall=plain.recall,
+        low=plain.low,
+        high=plain.high,
+        filtered=filtered.recall,
+        filtered_low=filtered.low,
+        filtered_high=filtered.high,
+    )
+
+
+def _index(entry: SegmentEntry, wholes: Sequence[Whole]) -> IndexAnswer:
+    index = entry.index
+    return IndexAnswer(
+        segment=entry.id,
+        passages=entry.passages,
+        kind=index.kind if index else "exact",
+        reason=index.reason if index else "an earlier version built no other",
+        efforts={str(whole.limit): effort_for(index, whole.limit, whole.each) for whole in wholes},
     )

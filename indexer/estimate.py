@@ -148,7 +148,7 @@ def _why_not(run: Run, taken: Intake) -> str | None:
         return "the collection is on hold after a rollback"
     if taken.refused:
         return taken.refused
-    return "nothing changed" if run.published and taken.idle and not run.passed_over else None
+    return "nothing changed" if run.published and taken.idle and not run.due else None
 
 
 def _needed(run: Run, taken: Intake, cache: EmbeddingCache) -> _Needed:

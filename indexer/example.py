@@ -84,6 +84,10 @@ source = ["articles/*.jsonl"]
 # Keep the texts in the store. Without them hits carry offsets only.
 # store_text = true
 
+# How much of what is nearest a search finds at least, on average, as measured after each build; "exact" for all of it.
+# Small collections are always searched exactly.
+# recall = 0.95
+
 # Let items go that the source no longer has even in a run in which some rows' ids could not be read.
 # allow_unread_deletions = false
 

@@ -6,7 +6,8 @@ A generation is a manifest, `generations/000007.json`; the highest number is cur
      "sha256": hexadecimal, of the compact JSON text of the value of "generation" as it stands in the file,
      "generation": the fields of `Generation`}
 
-Fields that came later have a default, so that older manifests stay readable: `origin`, `hold`, `report`.
+Fields that came later have a default, so that older manifests stay readable: `origin`, `hold`, `report`, `contract`,
+and a segment's `index`.
 
 Beside it, `generations/000007/<segment>.deleted` holds, for each segment that has deleted items, one bit an item row
 (bit r & 7 of byte r >> 3), set where the item is deleted. A manifest is published by one atomic step and never changes.
@@ -30,6 +31,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from indexer import storage
+from indexer.ann import Figure
 from indexer.answers import LastRun
 from indexer.config import PassageSettings
 from indexer.errors import CollectionNotFound, CorruptGeneration, StorageError
@@ -63,6 +65,34 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """What searches of a whole generation for up to `limit` items were found to find."""
+
+    limit: int
+    each: float | None
+    """How much every segment is asked to find of what is nearest in it; None where each is searched exactly."""
+    figure: Figure
+    filtered: Figure
+    """The same with a filter that half of the items pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """How much of what is nearest a search of a generation finds."""
+
+    target: float | None
+    """As configured; None for all of it."""
+    wholes: tuple[Whole, ...] = ()
+    """By limit; none where every segment's index is exact, so that nothing needs to be measured."""
+    queries: int = 0
+    """How many items were looked for."""
+    measured_in: int = 0
+    """The generation in which it was measured."""
+    changed: int = 0
+    """Passages that were written or went since then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """One published state of a collection."""
 
@@ -87,6 +117,8 @@ class Generation:
     """Whether runs are refused until somebody lifts the hold."""
     report: Mapping[str, Any] | None = None
     """What the run that made it did and took, see `report.Report`; all but its last step."""
+    contract: Contract | None = None
+    """What a search finds; None in what earlier versions wrote, where that is all."""
 
 
 _GENERATION = TypeAdapter(Generation)

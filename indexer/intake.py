@@ -70,6 +70,17 @@ class Run:
         return self.published is not None and self.published.number != self.number - 1
 
     @property
+    def new_recall(self) -> bool:
+        """Whether searches shall find more or less than they were to find so far."""
+        contract = self.published.contract if self.published else None
+        return contract is not None and contract.target != self.settings.least_recall
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to publish even if the source has not changed."""
+        return self.passed_over or self.new_recall
+
+    @property
     def reuse(self) -> bool:
         """Whether published vectors are of the space of the new ones, and relied on."""
         return not self.fresh and self.published is not None and self.published.fingerprint == self.fingerprint
@@ -245,7 +256,9 @@ def why_published(run: Run, taken: Intake) -> str:
         return taken.rebuild
     if run.published is None:
         return "nothing was published before"
-    return f"generation {run.number - 1} is damaged" if taken.idle else "the source changed"
+    if not taken.idle:
+        return "the source changed"
+    return f"generation {run.number - 1} is damaged" if run.passed_over else "another recall is asked for"
 
 
 def _read(run: Run, spool: Spool) -> tuple[Schema, int]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         CompareAnswer,
         GenerationAnswer,
         PassageAnswer,
+        RecallAnswer,
         SearchAnswer,
         StatusAnswer,
     )
@@ -252,8 +253,17 @@ def _megabytes(count: int) -> str:
 def _described(one: CollectionAnswer) -> str:
     return (
         f"generation {one['generation']}, {one['items']:,} items, {one['passages']:,} passages, "
-        f"model {one['model']['name']}, {_megabytes(one['bytes'])}, published {_when(one['created_at'])}"
+        f"model {one['model']['name']}, {_recall(one['recall'])}, {_megabytes(one['bytes'])}, "
+        f"published {_when(one['created_at'])}"
     )
+
+
+def _recall(one: RecallAnswer) -> str:
+    """What a search finds, as it was measured for the first limit."""
+    if one["exact"] or not one["measured"]:
+        return "recall 1 (exact)"
+    first = one["measured"][0]
+    return f"recall {first['recall']:.3f} ({first['low']:.3f} to {first['high']:.3f}) at {first['limit']}"
 
 
 def _preview(passage: PassageAnswer) -> str:

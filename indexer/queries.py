@@ -14,15 +14,7 @@ from typing import Any
 import numpy as np
 
 from indexer import filters
-from indexer.answers import (
-    BatchAnswer,
-    Hit,
-    Hits,
-    Include,
-    ItemAnswer,
-    PassageAnswer,
-    SearchAnswer,
-)
+from indexer.answers import BatchAnswer, Hit, Hits, Include, ItemAnswer, PassageAnswer, SearchAnswer
 from indexer.chunking import query_chunker
 from indexer.errors import (
     DimensionMismatch,
@@ -35,7 +27,7 @@ from indexer.errors import (
 )
 from indexer.filters import Filter
 from indexer.models import Model
-from indexer.search import Scored, nearest
+from indexer.search import Asked, Scored, nearest, nearest_each
 from indexer.segment import Segment
 from indexer.snapshot import Found, Snapshot
 from indexer.vectors import Vectors, normalise, similarity
@@ -67,6 +59,10 @@ class Query:
     include: Sequence[Include] = ("metadata",)
     model: str | None = None
     """Refused unless it is the collection's model."""
+    recall: float | None = None
+    """How much of what is nearest shall be found on average, where that is more than the collection promises."""
+    exact: bool = False
+    """Whether all of what is nearest shall be found, however long it takes."""
     generation: int | None = None
     """Refused unless it is the current generation: so that pages of one listing belong together."""
 
@@ -86,7 +82,7 @@ def search(snapshot: Snapshot, model: ModelSource, query: Query) -> SearchAnswer
     (resolved,) = _resolve(snapshot, model, [query])
     if isinstance(resolved, ParecidoError):
         raise resolved
-    hits = _hits(snapshot, query, resolved)
+    hits = _shown(query, resolved, nearest(snapshot, _asked(query, resolved)))
     generation = snapshot.generation
     return SearchAnswer(
         collection=generation.collection,
@@ -101,10 +97,9 @@ def search_batch(snapshot: Snapshot, model: ModelSource, queries: Sequence[Query
     """Answer several queries; one that fails, or came as an error already, gets its error and the others go on."""
     began = time.perf_counter()
     valid = [query for query in queries if isinstance(query, Query)]
-    resolved = iter(_resolve(snapshot, model, valid))
+    answers = iter(_answers(snapshot, valid, _resolve(snapshot, model, valid)))
     results: list[Any] = [
-        {"error": query.to_json()} if isinstance(query, ParecidoError) else _result(snapshot, query, next(resolved))
-        for query in queries
+        {"error": query.to_json()} if isinstance(query, ParecidoError) else next(answers) for query in queries
     ]
     generation = snapshot.generation
     return BatchAnswer(
@@ -116,10 +111,12 @@ def search_batch(snapshot: Snapshot, model: ModelSource, queries: Sequence[Query
     )
 
 
-def _result(snapshot: Snapshot, query: Query, resolved: _Resolved | ParecidoError) -> Any:
-    if isinstance(resolved, ParecidoError):
-        return {"error": resolved.to_json()}
-    return Hits(hits=_hits(snapshot, query, resolved))
+def _answers(snapshot: Snapshot, queries: Sequence[Query], resolved: Sequence[_Resolved | ParecidoError]) -> list[Any]:
+    """One answer a query, all of them searched together."""
+    good = [(query, one) for query, one in zip(queries, resolved, strict=True) if isinstance(one, _Resolved)]
+    scored = nearest_each(snapshot, [_asked(*pair) for pair in good])
+    hits = iter([Hits(hits=_shown(*pair, found)) for pair, found in zip(good, scored, strict=True)])
+    return [{"error": one.to_json()} if isinstance(one, ParecidoError) else next(hits) for one in resolved]
 
 
 def _resolve(snapshot: Snapshot, model: ModelSource, queries: Sequence[Query]) -> list[_Resolved | ParecidoError]:
@@ -169,6 +166,8 @@ def _without_model(snapshot: Snapshot, query: Query) -> _Resolved:
         raise InvalidRequest(f"A query is exactly one of text, id and vector; this one has {what}.", param="text")
     if not 1 <= query.limit <= MAX_LIMIT or query.offset < 0:
         raise InvalidRequest(f"limit is 1 to {MAX_LIMIT} and offset at least 0.", param="limit")
+    if query.recall is not None and not 0 < query.recall < 1:
+        raise InvalidRequest("recall is between 0 and 1; ask for an exact search to find all.", param="recall")
     if query.limit + query.offset > MAX_PAGE:
         raise InvalidRequest(
             f"offset and limit add up to {query.limit + query.offset}; {MAX_PAGE} is the most: use a filter to narrow "
@@ -243,10 +242,13 @@ def vectors_of(found: Found) -> Vectors:
     return found.segment.vectors[rows.start : rows.stop]
 
 
-def _hits(snapshot: Snapshot, query: Query, resolved: _Resolved) -> list[Hit]:
-    floor = -1.0 if query.min_similarity is None else query.min_similarity
-    count = query.offset + query.limit
-    scored = nearest(snapshot, resolved.vectors, count, resolved.filter, resolved.exclude, floor)
+def _asked(query: Query, resolved: _Resolved) -> Asked:
+    count, floor = query.offset + query.limit, query.min_similarity
+    least = -1.0 if floor is None else floor
+    return Asked(resolved.vectors, count, resolved.filter, resolved.exclude, least, query.recall, query.exact)
+
+
+def _shown(query: Query, resolved: _Resolved, scored: Sequence[Scored]) -> list[Hit]:
     return [_hit(one, query.include, resolved.vectors) for one in scored[query.offset :]]
 
 

@@ -24,7 +24,7 @@ from indexer.errors import CorruptGeneration, StorageError
 from indexer.generation import Generation
 from indexer.items import hash_id
 from indexer.prune import remove_leftovers
-from indexer.segment import ANN, IDS, ITEMS, VECTORS, SegmentEntry
+from indexer.segment import ANN, IDS, ITEMS, SegmentEntry
 from indexer.storage import CollectionFolder, Sealed
 from indexer.verify import Damage, Shared, damages_of, segments_of, verify
 from indexer.writing import write_ann, write_ids
@@ -101,20 +101,25 @@ def _mend(
     """Mend the derived files of a segment; returns its new form where they do not come out as they were."""
     old = folder.segments / shared.entry.id
     new = storage.add_folder(scratch / f"{_next(folder):06d}-{secrets.token_hex(4)}")
-    built = {name: _rebuilt(name, old, new, shared.entry) for name in sorted(broken)}
+    index = shared.entry.index
+    built: dict[str, Sealed] = {}
+    if ANN in broken:
+        entry, target = shared.entry, index.target if index else None
+        built[ANN], index = write_ann(new, entry.passages, entry.dimension, target, old)
+    if IDS in broken:
+        built[IDS] = _rebuilt_ids(old, new)
     if all(shared.entry.files[name] == sealed and not (old / name).is_dir() for name, sealed in built.items()):
         for name in built:
             storage.replace_file(new / name, old / name)
             result.mended.append(old / name)
         return None
     files = {name: built.get(name, sealed) for name, sealed in shared.entry.files.items()}
-    return _Renewed(new, replace(shared.entry, id=new.name, files=files), tuple(old / name for name in built))
+    renewed = replace(shared.entry, id=new.name, files=files, index=index)
+    return _Renewed(new, renewed, tuple(old / name for name in built))
 
 
-def _rebuilt(name: str, old: Path, new: Path, entry: SegmentEntry) -> Sealed:
-    """A derived file of a segment, written anew from its other files."""
-    if name == ANN:
-        return write_ann(new, entry.passages, entry.dimension, old / VECTORS)
+def _rebuilt_ids(old: Path, new: Path) -> Sealed:
+    """The look-up of a segment, written anew from its items."""
     items = MappedTable(old / ITEMS).table
     ids = to_hashes(hash_id(id) for batch in items.to_batches() for id in batch["id"].to_pylist())
     contents: pa.ChunkedArray = items["content"]

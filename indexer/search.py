@@ -1,30 +1,47 @@
 """Which items are nearest to a query?
 
 Passages are what is searched, items are what is found: an item is as similar as its most similar passage, and a query
-of several passages as similar as its best. Candidates come from every segment's index and are rescored exactly; more
-are fetched until nothing that was left out could belong on the page. A filter never loses results.
+of several passages as similar as its best. Every segment proposes `candidates`, which are rescored exactly. Of segments
+that are searched exactly more are fetched until nothing that was left out could belong on the page; of the others, what
+a generation's contract says is found. A filter never loses results.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from indexer import ann, filters
+from indexer import ann
+from indexer.candidates import Candidates, Part, Rows, fold, parts
 from indexer.filters import Filter
+from indexer.generation import Contract
 from indexer.segment import Segment
-from indexer.snapshot import Found, LiveSegment, Snapshot
+from indexer.snapshot import Found, Snapshot
 from indexer.vectors import Vectors, similarity
 
 FETCH = 4
-"""Passages fetched at first for each item wanted."""
-MOSTLY = 0.75
-"""Share of a segment's passages from which on it is quicker to fetch some that do not count than to leave them out."""
+"""Passages fetched at first for each item wanted, where a search is exact."""
+TOGETHER = 32
+"""Queries that are searched together: a scan then holds that many figures for each passage of a segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is looked for: the `count` items most similar to any of the vectors."""
+
+    vectors: Vectors
+    """(n, dimension)"""
+    count: int
+    filter: Filter | None = None
+    exclude: Found | None = None
+    min_similarity: float = -1.0
+    recall: float | None = None
+    """How much of what is nearest shall be found, where that is more than the collection promises."""
+    exact: bool = False
+    """Whether all of it shall be found, by proof."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,38 +55,103 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidates:
-    """The items of one segment that have been looked at."""
+class _Scores:
+    """The items of one segment that have been compared exactly."""
 
     segment: Segment
-    rows: npt.NDArray[np.int64]
-    passages: npt.NDArray[np.int64]
+    rows: Rows
+    passages: Rows
     similarities: npt.NDArray[np.float64]
-    bound: float
-    """No item that was not looked at is more similar than this."""
 
 
-def nearest(
-    snapshot: Snapshot,
-    queries: Vectors,
-    count: int,
-    filter: Filter | None = None,
-    exclude: Found | None = None,
-    min_similarity: float = -1.0,
-) -> list[Scored]:
-    """The `count` items most similar to any of the query vectors (n, dimension), best first, ties by id.
+def nearest(snapshot: Snapshot, asked: Asked) -> list[Scored]:
+    """The items most similar to what is asked, best first, ties by id.
 
     As many as there are: fewer than `count` only where fewer pass the filter and reach `min_similarity`.
     """
-    parts = [_Part(part, filter) for part in snapshot.segments]
-    fetch = FETCH * count
+    recall = each_finds(snapshot.generation.contract, asked)
+    return among(parts(snapshot, asked.filter), asked, recall)
+
+
+def nearest_each(snapshot: Snapshot, asked: Sequence[Asked]) -> list[list[Scored]]:
+    """The same for several at once: those of one vector and without a filter are searched together."""
+    answers: dict[int, list[Scored]] = {}
+    contract, every = snapshot.generation.contract, parts(snapshot, None)
+    together: dict[tuple[int, float | None], list[int]] = {}
+    for at, one in enumerate(asked):
+        if one.filter is None and len(one.vectors) == 1:
+            together.setdefault((one.count, each_finds(contract, one)), []).append(at)
+        else:
+            answers[at] = nearest(snapshot, one)
+    for (_, recall), places in together.items():
+        answers |= zip(places, among_each(every, [asked[at] for at in places], recall), strict=True)
+    return [answers[at] for at in range(len(asked))]
+
+
+def each_finds(contract: Contract | None, asked: Asked) -> float | None:
+    """How much each segment must find of what is nearest in it for what is asked to be found; None for all."""
+    if contract is None or contract.target is None or asked.exact:
+        return None
+    if asked.recall is not None and asked.recall > contract.target:
+        return asked.recall
+    return next((whole.each for whole in contract.wholes if asked.count <= whole.limit), None)
+
+
+def among(searched: Sequence[Part], asked: Asked, recall: float | None) -> list[Scored]:
+    """What is asked among some parts, each of which finds so much of what is nearest in it."""
+    quick = [part.quick(asked.vectors, asked.count, asked.exclude, recall) for part in searched]
+    return _page(searched, asked, quick, FETCH * asked.count)
+
+
+def among_each(searched: Sequence[Part], asked: Sequence[Asked], recall: float | None) -> list[list[Scored]]:
+    """The same for several that want as many items and have one vector each, searched together."""
+    answers: list[list[Scored]] = []
+    for start in range(0, len(asked), TOGETHER):
+        some = asked[start : start + TOGETHER]
+        queries, excludes = np.concatenate([one.vectors for one in some]), [one.exclude for one in some]
+        count, fetch = some[0].count, FETCH * some[0].count
+        found = [part.each(queries, count, fetch, excludes, recall) for part in searched]
+        for at, one in enumerate(some):
+            answers.append(_page(searched, one, [each[at] for each in found], 2 * fetch))
+    return answers
+
+
+def _page(searched: Sequence[Part], asked: Asked, found: list[Candidates | None], fetch: int) -> list[Scored]:
+    """The best of what was found and of what more it takes."""
+    count, floor = asked.count, asked.min_similarity
     while True:
-        looked_at = [part.candidates(queries, fetch, exclude) for part in parts]
-        similarities = np.concatenate([c.similarities for c in looked_at]) if looked_at else np.empty(0)
-        bound = max((c.bound for c in looked_at), default=-np.inf)
-        if bound < _needed(similarities, count, min_similarity):
-            return _best(looked_at, similarities, count, min_similarity)
+        proposed = [
+            one or part.exact(asked.vectors, fetch, asked.exclude) for part, one in zip(searched, found, strict=True)
+        ]
+        scored = _rescored(proposed, asked.vectors, count)
+        similarities = np.concatenate([s.similarities for s in scored]) if scored else np.empty(0)
+        bound = max((c.bound for c in proposed), default=-np.inf)
+        if bound < _needed(similarities, count, floor):
+            return _best(scored, similarities, count, floor)
+        found = [one if one.bound == -np.inf else None for one in proposed]
         fetch *= 2
+
+
+def _rescored(proposed: Sequence[Candidates], queries: Vectors, count: int) -> list[_Scores]:
+    """The items that may be among the `count` nearest of those proposed, compared exactly."""
+    least = -np.inf
+    if len(queries) == 1 and sum(len(c.figures) for c in proposed) > count:
+        best = np.concatenate([c.best for c in proposed])
+        if len(best) > count:
+            least = float(np.partition(best, -count)[-count]) - 2 * ann.ERROR
+    return [_compared(c, queries, least) for c in proposed]
+
+
+def _compared(candidates: Candidates, queries: Vectors, least: float) -> _Scores:
+    """The items whose figures reach `least`, each with its best passage."""
+    segment, rows, passages = candidates.segment, candidates.rows, candidates.passages
+    if least > -np.inf:
+        keep = candidates.figures >= least
+        rows, passages = rows[keep], passages[keep]
+    scores = similarity(queries, np.asarray(segment.vectors)[passages]).max(axis=0)
+    if not segment.one_passage_an_item:
+        rows, passages, scores = fold(rows, passages, scores)
+    return _Scores(segment, rows, passages, scores)
 
 
 def _needed(similarities: npt.NDArray[np.float64], count: int, min_similarity: float) -> float:
@@ -80,78 +162,16 @@ def _needed(similarities: npt.NDArray[np.float64], count: int, min_similarity: f
 
 
 def _best(
-    looked_at: Sequence[_Candidates], similarities: npt.NDArray[np.float64], count: int, min_similarity: float
+    scored: Sequence[_Scores], similarities: npt.NDArray[np.float64], count: int, min_similarity: float
 ) -> list[Scored]:
     floor = _needed(similarities, count, min_similarity)
     found = [
-        (Scored(c.segment, int(c.rows[i]), int(c.passages[i]), float(c.similarities[i])))
-        for c in looked_at
-        for i in np.flatnonzero(c.similarities >= floor)
+        Scored(s.segment, int(s.rows[i]), int(s.passages[i]), float(s.similarities[i]))
+        for s in scored
+        for i in np.flatnonzero(s.similarities >= floor)
     ]
-    found.sort(key=lambda scored: (-scored.similarity, scored.segment.id(scored.row)))
+    if len({one.similarity for one in found}) == len(found):  # ids are read for ties alone
+        found.sort(key=lambda one: -one.similarity)
+    else:
+        found.sort(key=lambda one: (-one.similarity, one.segment.id(one.row)))
     return found[:count]
-
-
-class _Part:
-    """One segment with the passages that pass the filter."""
-
-    def __init__(self, part: LiveSegment, filter: Filter | None) -> None:
-        self._segment = part.segment
-        self._mask = part.live_passages
-        self._passing = part.segment.entry.passages
-        if filter is not None:
-            items = filters.evaluate(filter, _columns(part.segment), part.segment.entry.items)
-            passages = items if part.segment.one_passage_an_item else items[part.segment.item_rows]
-            self._mask = passages if self._mask is None else passages & self._mask
-        if self._mask is not None:
-            self._passing = int(np.count_nonzero(self._mask))
-
-    def candidates(self, queries: Vectors, fetch: int, exclude: Found | None) -> _Candidates:
-        """The items of the `fetch` passages nearest to each query, or of about as many, rescored."""
-        segment, fetch = self._segment, min(fetch, self._passing)
-        if fetch == 0:
-            none = np.empty(0, dtype=np.int64)
-            return _Candidates(segment, none, none, np.empty(0), -np.inf)
-        passages, bound = self._proposed(queries, fetch)
-        scores = similarity(queries, segment.vectors[passages]).max(axis=0)
-        if segment.one_passage_an_item:
-            rows = passages
-        else:
-            rows, passages, scores = _fold(segment.item_rows[passages].astype(np.int64), passages, scores)
-        if exclude is not None and exclude.segment is segment:
-            keep = rows != exclude.row
-            rows, passages, scores = rows[keep], passages[keep], scores[keep]
-        return _Candidates(segment, rows, passages, scores, bound)
-
-    def _proposed(self, queries: Vectors, fetch: int) -> tuple[npt.NDArray[np.int64], float]:
-        """The passages that the index proposes, each once, and what no other one that counts is more similar than."""
-        total, mask = self._segment.entry.passages, self._mask
-        if mask is not None and self._passing >= MOSTLY * total:
-            count = min(total, math.ceil(fetch * total / self._passing) + FETCH)
-            figures, found = self._segment.ann.search(queries, count, None)
-            found = found[mask[found] & (found >= 0)]
-            left_out = count < total
-        else:
-            figures, found = self._segment.ann.search(queries, fetch, mask)
-            # FAISS gives -1 where it ran out of rows; rows beyond `fetch` are at most as near as the last it gave.
-            found = found[found >= 0]
-            left_out = fetch < self._passing
-        passages = found if len(queries) == 1 else np.unique(found)
-        return passages, float(figures[:, -1].max()) + ann.ERROR if left_out else -np.inf
-
-
-def _fold(
-    rows: npt.NDArray[np.int64], passages: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Each item once, with its best passage; of equal ones, the first in the text."""
-    order = np.lexsort((passages, -scores, rows))
-    first = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
-    return rows[first], passages[first], scores[first]
-
-
-def _columns(segment: Segment) -> Callable[[str], pa.ChunkedArray | pa.Array]:
-    def column(field: str) -> pa.ChunkedArray | pa.Array:
-        found = segment.column(field)
-        return pa.nulls(segment.entry.items) if found is None else found
-
-    return column

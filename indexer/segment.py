@@ -29,6 +29,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from indexer import ann, storage
+from indexer.ann import IndexEntry
 from indexer.chunking import Span
 from indexer.columns import METADATA, MappedTable, SegmentIds, numbers
 from indexer.errors import CorruptGeneration, StorageError
@@ -58,6 +59,8 @@ class SegmentEntry:
     passages: int
     dimension: int
     files: Mapping[str, Sealed]
+    index: IndexEntry | None = None
+    """Of which kind its index is and what that finds; None in what earlier versions wrote, whose indexes are exact."""
 
     @property
     def bytes(self) -> int:
@@ -99,7 +102,7 @@ class Segment:
         with _damage_named(folder / VECTORS):
             self.vectors = map_vectors(folder / VECTORS, entry.passages, entry.dimension)
         with _damage_named(folder / ANN):
-            self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension)
+            self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension, entry.index)
         self._check_structure(folder)
         self.release()
 

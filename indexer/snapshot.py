@@ -75,7 +75,8 @@ class Snapshot:
         """Touch every vector index once, so that the first query does not wait for the disk."""
         query = np.zeros((1, self.generation.fingerprint.dimension), dtype=np.float32)
         for part in self.segments:
-            part.segment.ann.search(query, 1, None)
+            if part.segment.entry.passages:
+                part.segment.ann.warm(query)
 
 
 def open_newest(folder: CollectionFolder) -> Snapshot:

@@ -6,6 +6,7 @@ a size that bounds the memory in which their indexes are built. The format is sp
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from indexer import ann, storage
-from indexer.columns import Hashes, item_schema, metadata_columns, to_hashes
+from indexer.ann import Advance, IndexEntry, Passages
+from indexer.columns import Hashes, MappedTable, item_schema, metadata_columns, numbers, to_hashes
 from indexer.items import Schema, hash_content, hash_id
-from indexer.report import Stopwatch
+from indexer.report import Progress, Stopwatch
 from indexer.segment import (
     ANN,
     FILES,
@@ -48,6 +50,8 @@ class SegmentShape:
     schema: Schema
     dimension: int
     store_text: bool
+    recall: float | None = None
+    """How much of what is nearest their indexes shall find; None for all."""
 
     @property
     def most_passages(self) -> int:
@@ -123,7 +127,7 @@ class SegmentWriter:
         self._count += count
         self._passages += len(item)
 
-    def finish(self) -> SegmentEntry:
+    def finish(self, progress: Progress | None = None) -> SegmentEntry:
         """Write the look-up and the index, and have every file on disk."""
         self._items.close()
         if self._passage_batches:  # as one batch, so that a reader maps it and copies nothing
@@ -135,8 +139,9 @@ class SegmentWriter:
             PASSAGES: self._passage_file.seal(),
             VECTORS: self._vector_file.seal(),
             IDS: write_ids(self._folder, np.concatenate(self._ids), np.concatenate(self._contents)),
-            ANN: write_ann(self._folder, self._passages, self._shape.dimension),
         }
+        shape = self._shape
+        files[ANN], index = write_ann(self._folder, self._passages, shape.dimension, shape.recall, progress=progress)
         storage.sync_folder(self._folder)
         return SegmentEntry(
             id=self._folder.name,
@@ -144,6 +149,7 @@ class SegmentWriter:
             passages=self._passages,
             dimension=self._shape.dimension,
             files={name: files[name] for name in FILES},
+            index=index,
         )
 
 
@@ -182,14 +188,39 @@ def write_ids(folder: Path, ids: Hashes, contents: Hashes) -> Sealed:
         return file.seal()
 
 
-def write_ann(folder: Path, passages: int, dimension: int, vectors: Path | None = None) -> Sealed:
-    """Build the index of a segment from its vectors, by default those in the same folder, and write it."""
-    source = vectors or folder / VECTORS
-    with storage.disk(source, "read"):
-        rows = map_vectors(source, passages, dimension)
-    with OutputFile(folder / ANN) as file:
-        ann.write(rows, file)
-        return file.seal()
+def write_ann(
+    folder: Path,
+    passages: int,
+    dimension: int,
+    recall: float | None = None,
+    source: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Sealed, IndexEntry]:
+    """Build the index of a segment from its vectors and passages, by default those in the same folder, and write it.
+
+    What it finds of what is nearest is at least `recall`, everything where that is None.
+    """
+    source = source or folder
+    with storage.disk(source / VECTORS, "read"):
+        vectors = map_vectors(source / VECTORS, passages, dimension)
+        items = numbers(MappedTable(source / PASSAGES).table["item"])
+    with OutputFile(folder / ANN) as file, _told(progress, passages) as advance:
+        one_each = len(items) == int(items[-1]) + 1 if passages else True
+        index = ann.build(Passages(vectors, None if one_each else items), recall, file, advance)
+        return file.seal(), index
+
+
+@contextlib.contextmanager
+def _told(progress: Progress | None, passages: int) -> Iterator[Advance]:
+    """Have somebody told how far the building of an index is."""
+    if progress is None:
+        yield lambda count: None
+        return
+    progress.begin("index", passages, "passages")
+    try:
+        yield progress.advance
+    finally:
+        progress.end()
 
 
 def write_segments(
@@ -198,6 +229,7 @@ def write_segments(
     scratch: Path,
     folder: CollectionFolder,
     watch: Stopwatch,
+    progress: Progress | None = None,
 ) -> list[SegmentEntry]:
     """Write all batches as segments, in `scratch` first and under their final names when they are on disk."""
     entries: list[SegmentEntry] = []
@@ -210,11 +242,11 @@ def write_segments(
                     writer.append(batch) if isinstance(batch, Rows) else writer.add(batch)
                 batch = next(batches, None)
             with watch.stage("write"):
-                entries.append(_finish(writer, scratch, folder))
+                entries.append(_finish(writer, scratch, folder, progress))
     return entries
 
 
-def _finish(writer: SegmentWriter, scratch: Path, folder: CollectionFolder) -> SegmentEntry:
-    entry = writer.finish()
+def _finish(writer: SegmentWriter, scratch: Path, folder: CollectionFolder, progress: Progress | None) -> SegmentEntry:
+    entry = writer.finish(progress)
     storage.move_folder(scratch / entry.id, folder.segments / entry.id)
     return entry

@@ -39,6 +39,13 @@ class SearchRequest(_Request):
     )
     include: list[Include] = Field(["metadata"], description="What a hit shows besides its best passage.")
     model: str | None = Field(None, description="Refused unless it is the collection's model.")
+    recall: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="How much of what is nearest shall be found on average, where the collection promises less.",
+    )
+    exact: bool = Field(False, description="Find all of what is nearest, however long it takes.")
     generation: int | None = Field(
         None, description="Refused unless it is the current one: for pages that belong together."
     )

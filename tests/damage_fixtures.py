@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from damage import NEW, OLD
 from support import NAME, Place, StandIn
 
 from indexer import ann, intake
+from indexer.ann import IndexEntry, Passages
 from indexer.storage import CollectionFolder, collection_folder
 
 
@@ -35,5 +38,9 @@ def folder(place: Place) -> CollectionFolder:
 @pytest.fixture
 def another_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
     """Indexes are written with other bytes from now on, and are as good."""
-    write = ann.write
-    monkeypatch.setattr(ann, "write", lambda vectors, file: write(vectors * np.float32(1.0003), file))
+    build = ann.build
+
+    def other(passages: Passages, *rest: Any) -> IndexEntry:
+        return build(replace(passages, vectors=passages.vectors * np.float32(1.0003)), *rest)
+
+    monkeypatch.setattr(ann, "build", other)

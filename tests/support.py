@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from indexer.models import Allows, Embedded, Fingerprint, Model, whatever_it_cos
 from indexer.models.slices import embed_in_slices
 from indexer.models.tokenizer import LocalTokenizer
 from indexer.queries import Query, search
+from indexer.recall import agreed
 from indexer.report import Report
 from indexer.segment import Prepared
 from indexer.snapshot import Snapshot, open_newest, verify
@@ -114,11 +116,12 @@ def publish_items(
     deleted: Collection[str] = (),
     schema: Schema | None = None,
     number: int = 1,
+    recall: float | None = None,
 ) -> Snapshot:
     """Publish a generation of exactly these segments, without a model, and open it."""
     folder = collection_folder(store, NAME)
     with storage.lock(folder):
-        _write_and_publish(folder, segments, deleted, schema or {}, number)
+        _write_and_publish(folder, segments, deleted, schema or {}, number, recall)
     return open_newest(folder)
 
 
@@ -128,11 +131,12 @@ def _write_and_publish(
     deleted: Collection[str],
     schema: Schema,
     number: int,
+    recall: float | None,
 ) -> None:
     dimension = next(p.vectors.shape[1] for segment in segments for p in segment)
     entries, dead = [], {}
     for position, members in enumerate(segments):
-        shape = SegmentShape(number, schema, dimension, store_text=True)
+        shape = SegmentShape(number, schema, dimension, store_text=True, recall=recall)
         writer = SegmentWriter(folder.segments / f"{number:06d}-{position}", shape)
         with writer:
             writer.add(members[: len(members) // 2])
@@ -158,7 +162,8 @@ def _write_and_publish(
         deleted=dead,
         counts=Counts(items, passages),
     )
-    assert generations.publish(folder, manifest)
+    contract = agreed(Snapshot(folder, manifest), recall, None)
+    assert generations.publish(folder, replace(manifest, contract=contract))
 
 
 class Place:

@@ -20,7 +20,7 @@ from support import prepared, publish_items, random_vectors
 from indexer import filters
 from indexer.items import FieldType
 from indexer.queries import Query, search
-from indexer.search import nearest
+from indexer.search import Asked, nearest
 from indexer.segment import Prepared
 from indexer.snapshot import Snapshot
 from indexer.vectors import Vectors, normalise
@@ -65,7 +65,7 @@ def anything(item: Prepared) -> bool:
 
 
 def answer(snapshot: Snapshot, queries: Vectors, count: int, **options: Any) -> list[tuple[str, float]]:
-    return [(hit.segment.id(hit.row), hit.similarity) for hit in nearest(snapshot, queries, count, **options)]
+    return [(hit.segment.id(hit.row), hit.similarity) for hit in nearest(snapshot, Asked(queries, count, **options))]
 
 
 def metadata(rng: np.random.Generator) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def test_the_best_of_the_items_passages_is_the_one_that_is_shown(tmp_path: Path)
     vectors = random_vectors(rng, 5, 16)
     twice = np.vstack([vectors[1:2], vectors[:1], vectors[:1]])
     snapshot = publish_items(tmp_path, [[prepared("other", vectors[2:5]), prepared("both", twice)]])
-    first, _ = nearest(snapshot, vectors[:1], 2)
+    first, _ = nearest(snapshot, Asked(vectors[:1], 2))
     assert (first.segment.id(first.row), first.passage, first.similarity) == ("both", 4, 1.0)
 
 

@@ -42,7 +42,7 @@ def test_one_query_is_asked_with_one_thread_and_many_with_all(mask: Any) -> None
     watched, before = Watched(), faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(3)
     for count in (1, 2, 1):
-        AnnIndex(watched).search(np.zeros((count, 8), np.float32), 1, mask)
+        AnnIndex(watched).scan(np.zeros((count, 8), np.float32), 1, mask)
     after = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(before)
     assert (watched.threads, after) == ([1, 3, 1], 3)
@@ -50,14 +50,14 @@ def test_one_query_is_asked_with_one_thread_and_many_with_all(mask: Any) -> None
 
 def test_threads_that_ask_at_once_keep_their_own_number_and_find_the_same(index: AnnIndex) -> None:
     queries = random_vectors(np.random.default_rng(2), 6, 8)
-    expected = [index.search(queries[i : i + 1], 5, None)[1].tolist() for i in range(6)]
+    expected = [index.scan(queries[i : i + 1], 5)[1].tolist() for i in range(6)]
     wrong: list[object] = []
 
     def ask(number: int) -> None:
         faiss.omp_set_num_threads(number)
         for turn in range(200):
             at = turn % 6
-            found = index.search(queries[at : at + 1], 5, None)[1].tolist()
+            found = index.scan(queries[at : at + 1], 5)[1].tolist()
             if found != expected[at] or faiss.omp_get_max_threads() != number:
                 wrong.append((number, turn, found))
 

@@ -38,6 +38,12 @@ log = logging.getLogger("parecido")
     type=click.Choice(["text", "metadata", "passages", "vector"]),
     help="What a hit shows, repeatable.",
 )
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="How much of what is nearest to find on average, where the collection promises less.",
+)
+@click.option("--exact", is_flag=True, help="Find all of what is nearest, however long it takes.")
 @click.option("--model", help="Refuse unless this is the collection's model.")
 @common
 def search(
@@ -49,6 +55,8 @@ def search(
     min_similarity: float | None,
     filter_: str | None,
     include: tuple[Any, ...],
+    recall: float | None,
+    exact: bool,
     model: str | None,
     store: Path | None,
     config: Path | None,
@@ -69,6 +77,8 @@ def search(
         filter=None if filter_ is None else _json(filter_),
         include=include,
         model=model,
+        recall=recall,
+        exact=exact,
     )
     answer = answer_search(snapshot, model_of(snapshot, settings.providers), query)
     emit(answer) if as_json else click.echo(printing.hits(answer))

@@ -1,0 +1,51 @@
+"""Which passages are worth a closer look?
+
+An index proposes candidates for the exact rescoring that follows in `search`, and is of one of a few kinds:
+
+    exact      FAISS's scan of half-precision codes, which leaves nothing out
+    pq         a scan of 4-bit codes (PQ fast scan), whose candidates are compared with the vectors themselves
+    hnsw       a graph over half-precision codes
+    hnsw-sq8   a graph over 8-bit codes, whose candidates are compared with the vectors themselves
+
+`choose` says which one suits how many vectors, `build` builds and tunes it, `open_index` opens it, `propose` asks it.
+What an index that may leave something out was found to find, at which effort, is its `Ladder`. Only `kinds` and
+`opened` import faiss.
+
+File: FAISS's own format, read memory-mapped (IO_FLAG_MMAP_IFC), so that every process on a machine shares one copy.
+"""
+
+from indexer.ann.asking import ERROR, Proposal, propose
+from indexer.ann.building import Advance, build
+from indexer.ann.choice import KINDS, Choice, Kind, choose, in_turn
+from indexer.ann.ladder import LIMITS, Figure, Frame, IndexEntry, Rung, effort_for, figure
+from indexer.ann.opened import AnnIndex, Candidates, Mask, open_index
+from indexer.ann.tuning import Passages, to_fetch
+from indexer.ann.ways import Plan, plan
+
+__all__ = [
+    "ERROR",
+    "KINDS",
+    "LIMITS",
+    "Advance",
+    "AnnIndex",
+    "Candidates",
+    "Choice",
+    "Figure",
+    "Frame",
+    "IndexEntry",
+    "Kind",
+    "Mask",
+    "Passages",
+    "Plan",
+    "Proposal",
+    "Rung",
+    "build",
+    "choose",
+    "effort_for",
+    "figure",
+    "in_turn",
+    "open_index",
+    "plan",
+    "propose",
+    "to_fetch",
+]

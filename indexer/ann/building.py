@@ -1,0 +1,91 @@
+"""How is an index built that finds what it shall?
+
+The kind that `choose` names first is built and asked for what is nearest to some of its own vectors; where it finds too
+little at every effort, the next kind is built, the exact one in the end, which needs no asking. Vectors are read block
+by block, and let go of, so that what is held is the index alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from indexer.ann import kinds
+from indexer.ann.choice import Choice, choose, in_turn
+from indexer.ann.ladder import LIMITS, Frame, IndexEntry
+from indexer.ann.opened import AnnIndex
+from indexer.ann.tuning import Passages, measured
+from indexer.storage import OutputFile
+from indexer.vectors import Vectors
+
+BLOCK = 8192
+MEMORY_SHARE = 0.8
+"""Most that an index takes of what its vectors take."""
+FRAME_PIECE = 64
+"""FAISS writes what says how long something is by itself, in pieces of no more bytes."""
+
+Advance = Callable[[int], None]
+"""Told how many more vectors are in the index."""
+
+
+def build(
+    passages: Passages, recall: float | None, file: OutputFile, advance: Advance = lambda count: None
+) -> IndexEntry:
+    """Build the index of some passages that finds so much of what is nearest (None: all of it), and write it."""
+    count, dimension = passages.vectors.shape
+    first = choose(count, dimension, int(MEMORY_SHARE * 4 * count * dimension), recall)
+    for choice in in_turn(first, dimension):
+        index = _filled(choice, passages.vectors, advance)
+        if choice.kind == "exact" or recall is None:
+            break
+        queries, ladder = measured(AnnIndex(index, choice.kind), passages)
+        _let_go(passages.vectors)
+        entry = IndexEntry(choice.kind, choice.reason, recall, queries, ladder)
+        if all(entry.rung(limit, recall) for limit in LIMITS):
+            return _written(index, entry, file)
+    kinds.write(index, file.write)
+    return IndexEntry("exact", choice.reason, recall)
+
+
+def _filled(choice: Choice, vectors: Vectors, advance: Advance) -> Any:
+    index = kinds.empty(choice.kind, vectors.shape[1])
+    kinds.train(index, vectors)
+    for start in range(0, len(vectors), BLOCK):
+        block = np.ascontiguousarray(vectors[start : start + BLOCK])
+        index.add(block)
+        advance(len(block))
+        _let_go(vectors)
+    return index
+
+
+def _let_go(vectors: Vectors) -> None:
+    """Give back the pages of a mapped file that were read."""
+    if isinstance(vectors.base, mmap.mmap):
+        vectors.base.madvise(mmap.MADV_DONTNEED)
+
+
+def _written(index: Any, entry: IndexEntry, file: OutputFile) -> IndexEntry:
+    """Write an index; its entry then knows which parts of the file say how long the others are."""
+    regions: list[tuple[int, int]] = []
+    digest, at = hashlib.sha256(), 0
+
+    def write(piece: Any) -> int:
+        nonlocal at
+        length = file.write(piece)
+        if length <= FRAME_PIECE:
+            digest.update(piece)
+            if regions and sum(regions[-1]) == at:
+                regions[-1] = (regions[-1][0], regions[-1][1] + length)
+            else:
+                regions.append((at, length))
+        at += length
+        return length
+
+    kinds.write(index, write)
+    frame = Frame(tuple(regions), digest.hexdigest())
+    return replace(entry, frame=frame)

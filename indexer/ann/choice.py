@@ -1,0 +1,81 @@
+"""Which kind of index suits how many vectors?
+
+A pure function, checked by `benchmarks/ann.py` at ten thousand to a million vectors. A kind is only a first try: what
+it finds is measured where it is built, and where that is too little the next one `in_turn` is built, the exact one in
+the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["exact", "pq", "hnsw", "hnsw-sq8"]
+KINDS: tuple[Kind, ...] = ("exact", "pq", "hnsw", "hnsw-sq8")
+
+EXACT_NUMBERS = 1_500_000
+"""Numbers (vectors times dimensions) up to which a scan of all takes about as long as asking any index."""
+GRAPH_VECTORS = 100_000
+"""Vectors from which on a scan of 4-bit codes takes longer than a graph, by so much that its building is worth it."""
+SURE = 0.99
+"""Recall from which on a graph has to look so far that a scan of codes is quicker, and surer."""
+LINKS = 32
+"""Neighbours of a node of a graph; twice as many on its lowest level."""
+PQ_DIMENSIONS = 8
+"""Dimensions must be a multiple of it for 4-bit codes of 4 dimensions each, two to a byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A kind of index and why it was chosen."""
+
+    kind: Kind
+    reason: str
+
+
+def choose(count: int, dimension: int, memory_budget: int, recall: float | None) -> Choice:
+    """The kind for `count` vectors of which `recall` (None: all) of the nearest shall be found.
+
+    `memory_budget` is the most bytes that the index may take.
+    """
+    if recall is None:
+        return Choice("exact", "everything that is nearest shall be found")
+    if count * dimension <= EXACT_NUMBERS:
+        return Choice("exact", f"a scan of all {count:,} vectors takes no longer than an index")
+    coded = dimension % PQ_DIMENSIONS == 0
+    if coded and recall >= SURE:
+        return Choice("pq", f"a scan of 4-bit codes reaches a recall of {recall:g} sooner than a graph")
+    if coded and count < GRAPH_VECTORS:
+        return Choice("pq", f"{count:,} vectors are few enough for a scan of 4-bit codes")
+    return _graph(count, dimension, memory_budget, coded)
+
+
+def _graph(count: int, dimension: int, memory_budget: int, coded: bool) -> Choice:
+    for kind in ("hnsw", "hnsw-sq8"):
+        if (size := bytes_of(kind, count, dimension)) <= memory_budget:
+            return Choice(kind, f"{count:,} vectors are many, and a graph over them takes {size:,} bytes")
+    if coded:
+        return Choice("pq", f"a graph over {count:,} vectors would take more than {memory_budget:,} bytes")
+    return Choice("exact", f"{dimension} dimensions allow no 4-bit codes, and a graph would take too much memory")
+
+
+def bytes_of(kind: Kind, count: int, dimension: int) -> int:
+    """About how much an index takes, on disk and in memory."""
+    graph = 4 * (2 * LINKS + 4)
+    each = {
+        "exact": 2 * dimension,
+        "pq": dimension // 8 + 8,
+        "hnsw": 2 * dimension + graph,
+        "hnsw-sq8": dimension + graph,
+    }
+    return count * each[kind]
+
+
+def in_turn(choice: Choice, dimension: int) -> Iterator[Choice]:
+    """The choice, and what is built where that finds too little: 4-bit codes, then the exact scan."""
+    yield choice
+    if choice.kind in ("hnsw", "hnsw-sq8") and dimension % PQ_DIMENSIONS == 0:
+        yield Choice("pq", f"{choice.kind} found too little")
+    if choice.kind != "exact":
+        yield Choice("exact", "no other kind found enough")

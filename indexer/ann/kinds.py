@@ -1,0 +1,159 @@
+"""How is an index of each kind made with FAISS, and what is inside it?
+
+An index is made empty, trained where it has something to learn, filled block by block, and written. Training is done
+by one thread with a fixed seed, hence always the same; graphs are filled by all cores, and come out a little different
+each time, as their nodes are linked in whatever order the threads come to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from indexer.ann.choice import LINKS, Kind
+from indexer.vectors import Vectors
+
+EF_CONSTRUCTION = 128
+"""How many nodes the walk keeps that finds the neighbours of a new node; with FAISS's 40 large graphs miss too much."""
+TRAINING_VECTORS = 4096
+"""As many as k-means takes for 16 centroids."""
+PQ_BLOCK = 32
+"""Rows whose codes FAISS keeps together, see `unpacked`."""
+ROUNDING = 2.0**-11
+"""Most that half precision moves a component of a row of length 1."""
+FARTHER = 1e-3
+"""By how much more than the nearest code a stored one may miss its vector, as a squared distance: two centroids may be
+as near but for rounding."""
+
+Codes = npt.NDArray[np.uint8]
+
+_PERMUTED = (0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15)
+
+
+def empty(kind: Kind, dimension: int) -> faiss.Index:
+    """An index of that kind without vectors."""
+    metric = faiss.METRIC_INNER_PRODUCT
+    if kind == "exact":
+        return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, metric)
+    if kind == "pq":  # one list: a scan of all, unlike plain fast scan with a way to leave rows out
+        index = faiss.index_factory(dimension, f"IVF1,PQ{dimension // 4}x4fs", metric)
+        index.by_residual = False
+        index.pq.cp.min_points_per_centroid = 1
+        return index
+    index = faiss.index_factory(dimension, f"HNSW{LINKS},{'SQfp16' if kind == 'hnsw' else 'SQ8'}", metric)
+    index.hnsw.efConstruction = EF_CONSTRUCTION
+    return index
+
+
+def train(index: faiss.Index, vectors: Vectors) -> None:
+    """Have the index learn from some of the vectors what it has to know, always the same."""
+    if not index.is_trained:
+        step = max(1, len(vectors) // TRAINING_VECTORS)
+        before = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+        try:
+            index.train(np.ascontiguousarray(vectors[::step]))
+        finally:
+            faiss.omp_set_num_threads(before)
+
+
+def write(index: faiss.Index, to: Callable[[memoryview], int]) -> None:
+    """Hand over the bytes of the index's file, piece by piece."""
+    faiss.write_index(index, faiss.PyCallbackIOWriter(to))
+
+
+def read(path: str) -> faiss.Index:
+    """The index in a file, memory-mapped; raises RuntimeError."""
+    return faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
+
+
+def head(count: int, dimension: int) -> bytes:
+    """How the file of an exact index begins: that of an empty one with the number of vectors and of bytes of codes.
+
+    Four letters, the dimension (int32) and the number (int64) come first, the length of the codes (int64) last.
+    """
+    start = faiss.serialize_index(empty("exact", dimension)).tobytes()
+    size = count * dimension * 2
+    return bytes(start[:8] + count.to_bytes(8, "little") + start[16:-8] + size.to_bytes(8, "little"))
+
+
+def unsound(index: faiss.Index, kind: Kind) -> str | None:
+    """What in an index would lead a search astray, or out of its memory; None where nothing does."""
+    if kind == "exact":
+        return None
+    if kind == "pq":
+        lists = faiss.downcast_InvertedLists(index.invlists)
+        ids = faiss.rev_swig_ptr(lists.get_ids(0), lists.list_size(0))
+        return None if np.array_equal(ids, np.arange(index.ntotal)) else "its rows are not numbered in their order"
+    return _unsound_graph(index.hnsw, index.ntotal)
+
+
+def _unsound_graph(graph: Any, count: int) -> str | None:
+    offsets, levels, neighbours = (_mapped(part) for part in (graph.offsets, graph.levels, graph.neighbors))
+    room = faiss.vector_to_array(graph.cum_nneighbor_per_level)
+    if len(offsets) != count + 1 or len(levels) != count or offsets[0] != 0 or offsets[-1] != len(neighbours):
+        return "its graph has not a place for every row"
+    if levels.min() < 1 or levels.max() >= len(room) or levels.max() > graph.max_level + 1:
+        return "its graph has rows on levels that it does not have"
+    if not np.array_equal(np.diff(offsets), room[levels].astype(np.uint64)):
+        return "its graph has not the room for each row's neighbours"
+    if neighbours.min() < -1 or neighbours.max() >= count or not 0 <= graph.entry_point < count:
+        return "its graph leads to rows that there are not"
+    return None
+
+
+def _mapped(vector: Any) -> npt.NDArray[Any]:
+    """A vector of FAISS's, as it is mapped."""
+    return np.asarray(faiss.rev_swig_ptr(vector.data(), vector.size()))
+
+
+def first_unlike(index: faiss.Index, kind: Kind, first: int, vectors: Vectors) -> int | None:
+    """The first row that is not what it was built of, `vectors` (n, d) being those of the rows from `first` on."""
+    if kind == "pq":
+        unlike = ~_as_near_as_can_be(index, first, vectors)
+    else:
+        kept = index.reconstruct_n(first, len(vectors))
+        if kind == "hnsw-sq8":
+            fresh = index.sa_decode(index.sa_encode(np.ascontiguousarray(vectors)))
+            unlike = ~(np.abs(kept - fresh) <= ROUNDING).all(axis=1)
+        else:
+            unlike = ~(np.abs(kept - vectors) <= ROUNDING).all(axis=1)
+    rows = np.flatnonzero(unlike)
+    return first + int(rows[0]) if len(rows) else None
+
+
+def _as_near_as_can_be(index: faiss.Index, first: int, vectors: Vectors) -> npt.NDArray[np.bool_]:
+    """Whether each vector's code is the nearest there is, or as near but for rounding."""
+    kept = index.pq.decode(_repacked(unpacked(index, first, first + len(vectors))))
+    best = index.pq.decode(index.pq.compute_codes(np.ascontiguousarray(vectors)))
+    missed = ((vectors - kept) ** 2).sum(axis=1)
+    near: npt.NDArray[np.bool_] = missed <= ((vectors - best) ** 2).sum(axis=1) + FARTHER
+    return near
+
+
+def unpacked(index: faiss.Index, first: int, last: int) -> Codes:
+    """The 4-bit codes of some rows (last - first, sub-quantizers), out of the order in which fast scan reads them.
+
+    32 rows are kept together. For each two sub-quantizers in turn there are 16 bytes of the first and 16 of the second;
+    byte j has the codes of rows p(j) and p(j) + 16 in its lower and upper half, with p as in FAISS's pq4_pack_codes.
+    """
+    lists = faiss.downcast_InvertedLists(index.invlists)
+    from_block, to_block = first // PQ_BLOCK, -(-last // PQ_BLOCK)
+    codes = faiss.rev_swig_ptr(lists.get_codes(0), -(-index.ntotal // PQ_BLOCK) * lists.block_size)
+    blocks = codes.reshape(-1, index.pq.M // 2, 2, 16)[from_block:to_block]
+    rows = np.empty((len(blocks), PQ_BLOCK, index.pq.M), dtype=np.uint8)
+    for at, row in enumerate(_PERMUTED):
+        for odd in (0, 1):
+            rows[:, row, odd::2] = blocks[:, :, odd, at] & 15
+            rows[:, row + 16, odd::2] = blocks[:, :, odd, at] >> 4
+    start = first - from_block * PQ_BLOCK
+    return rows.reshape(-1, index.pq.M)[start : start + last - first]
+
+
+def _repacked(codes: Codes) -> Codes:
+    """Two codes to a byte, as a product quantizer has them."""
+    return np.ascontiguousarray(codes[:, 0::2] | codes[:, 1::2] << 4)

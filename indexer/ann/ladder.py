@@ -1,0 +1,88 @@
+"""How much of what is nearest does an index find, at which effort?
+
+The effort of a graph is how many nodes its walk keeps (`efSearch`), that of 4-bit codes how many candidates are
+compared with the vectors. Recall at `limit` is the share of the `limit` nearest items that are found: the asking item
+itself is left out, and an item as near as the last one counts as well as that one. Its interval of 95 % is a bootstrap
+over the queries (Efron and Tibshirani 1993, percentile method), for the hits of one query are not independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.ann.choice import Kind
+
+LIMITS = (10, 100)
+"""Where recall is measured; a search for more than the last one is exact."""
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measured recall and the interval in which it lies, by 95 %."""
+
+    recall: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What one effort was found to find."""
+
+    limit: int
+    effort: int
+    figure: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The parts of an index file that say how long the others are, and where everything begins."""
+
+    regions: tuple[tuple[int, int], ...]
+    """Offset and length of each."""
+    sha256: str
+    """Over all of them, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """What a manifest says of a segment's index."""
+
+    kind: Kind
+    reason: str
+    """Why it is of that kind."""
+    target: float | None = None
+    """The recall that it was built for; None for all that is nearest."""
+    queries: int = 0
+    """How many were asked to measure it; 0 where it is exact by proof."""
+    ladder: tuple[Rung, ...] = ()
+    """In rising order of limit and effort."""
+    frame: Frame | None = None
+    """None for the exact kind, whose file begins in the one way that its count and dimension allow."""
+
+    def rung(self, limit: int, recall: float) -> Rung | None:
+        """The cheapest effort that surely finds so much of the `limit` nearest; None where none does."""
+        measured = next((known for known in LIMITS if limit <= known), None)
+        good = (rung for rung in self.ladder if rung.limit == measured and rung.figure.low >= recall)
+        return next(good, None)
+
+
+def effort_for(entry: IndexEntry | None, limit: int, recall: float | None) -> int | None:
+    """How hard to look for the `limit` nearest; None where only an exact search will do."""
+    if entry is None or recall is None or entry.kind == "exact":
+        return None
+    rung = entry.rung(limit, recall)
+    return rung.effort if rung else None
+
+
+def figure(shares: Sequence[float] | npt.NDArray[np.float64]) -> Figure:
+    """The mean of what each query found, with its interval; the resamples are the same every time."""
+    found = np.asarray(shares, dtype=np.float64)
+    draws = np.random.default_rng(0).integers(len(found), size=(RESAMPLES, len(found)))
+    low, high = np.quantile(found[draws].mean(axis=1), (0.025, 0.975))
+    return Figure(*(round(float(value), 4) for value in (found.mean(), low, high)))

@@ -1,0 +1,143 @@
+"""What can be asked of an opened index?
+
+Whatever FAISS needs to know of a search goes with the call, so that threads may share an index. What a file says of its
+own lengths is compared before FAISS reads it: FAISS takes lengths on trust, and a damaged one could ask for more memory
+than there is. What it says of its graph is compared before anything is searched, for the same reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from indexer.ann import kinds
+from indexer.ann.choice import Kind
+from indexer.ann.ladder import IndexEntry
+from indexer.errors import CorruptGeneration
+from indexer.vectors import Vectors
+
+Mask = npt.NDArray[np.bool_]
+Candidates = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+
+
+class AnnIndex:
+    """An opened index; searching changes nothing in it, so that threads may share it."""
+
+    def __init__(self, index: faiss.Index, kind: Kind = "exact") -> None:
+        self._index = index
+        self.kind = kind
+        self._codes = faiss.downcast_index(index.storage) if kind in ("hnsw", "hnsw-sq8") else index
+        self._parameters: dict[int, Any] = {}
+
+    @property
+    def count(self) -> int:
+        """How many vectors it holds."""
+        return int(self._index.ntotal)
+
+    @property
+    def dimension(self) -> int:
+        """The length of its vectors."""
+        return int(self._index.d)
+
+    @property
+    def true(self) -> bool:
+        """Whether its figures are cosines but for half precision."""
+        return self.kind in ("exact", "hnsw")
+
+    def first_unlike(self, first: int, vectors: Vectors) -> int | None:
+        """The first row that is not what it was built of, `vectors` (n, d) being those of the rows from `first` on."""
+        return kinds.first_unlike(self._index, self.kind, first, vectors)
+
+    def warm(self, query: Vectors) -> None:
+        """Touch what a search reads, so that the first one does not wait for the disk."""
+        self.search(query, 1, 1) if self.kind != "exact" else self.scan(query, 1)
+
+    def search(self, queries: Vectors, k: int, effort: int, mask: Mask | None = None) -> Candidates:
+        """About the k rows nearest to each query, best first: figures (n, k) float32 and rows (n, k) int64.
+
+        A graph keeps `effort` nodes in its walk, and takes no mask. Only rows whose mask is true are proposed; row -1
+        stands where there are fewer than k.
+        """
+        with _threads_for(len(queries)):
+            found: Candidates = self._index.search(queries, k, params=self._for(effort, mask))
+        return found
+
+    def scan(self, queries: Vectors, k: int, mask: Mask | None = None) -> Candidates:
+        """The same of a `true` index by a scan of all its codes, which leaves nothing out."""
+        with _threads_for(len(queries)):
+            if mask is None:
+                found: Candidates = self._codes.search(queries, k)
+                return found
+            parameters = faiss.SearchParameters(sel=_selector(mask))
+            masked: Candidates = self._codes.search(queries, k, params=parameters)
+            return masked
+
+    def _for(self, effort: int, mask: Mask | None) -> Any:
+        if mask is not None:
+            return faiss.IVFSearchParameters(nprobe=1, sel=_selector(mask))
+        if effort not in self._parameters:
+            graph = self.kind in ("hnsw", "hnsw-sq8")
+            made = faiss.SearchParametersHNSW(efSearch=effort) if graph else faiss.IVFSearchParameters(nprobe=1)
+            self._parameters[effort] = made
+        return self._parameters[effort]
+
+
+def _selector(mask: Mask) -> faiss.IDSelectorBitmap:
+    return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+
+
+@contextlib.contextmanager
+def _threads_for(queries: int) -> Iterator[None]:
+    """Let one query be answered by this thread alone.
+
+    FAISS divides a scan by queries, so that the others would have nothing to do but make this one wait for them; on a
+    busy machine that takes longer than the scan. How many threads OpenMP uses is remembered for each thread by itself.
+    """
+    if queries > 1:
+        yield
+        return
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def open_index(path: Path, count: int, dimension: int, entry: IndexEntry | None = None) -> AnnIndex:
+    """The index in a file, memory-mapped; raises CorruptGeneration where it is not one of so many vectors.
+
+    `entry` is what the manifest says of it; those of an earlier version say nothing, and are exact.
+    """
+    kind: Kind = entry.kind if entry else "exact"
+    if not _begins_well(path, count, dimension, entry):
+        raise CorruptGeneration(
+            f"{str(path)!r} is not an index of {count} vectors of {dimension} dimensions.", path=path
+        )
+    try:
+        index = kinds.read(str(path))
+    except (RuntimeError, MemoryError) as error:
+        reason = (str(error).strip().splitlines() or ["it asks for too much memory"])[-1]
+        raise CorruptGeneration(f"{str(path)!r} is not an index that FAISS can read ({reason}).", path=path) from error
+    if (index.ntotal, index.d) == (count, dimension) and (unsound := kinds.unsound(index, kind)):
+        raise CorruptGeneration(f"{str(path)!r} is damaged: {unsound}.", path=path)
+    return AnnIndex(index, kind)
+
+
+def _begins_well(path: Path, count: int, dimension: int, entry: IndexEntry | None) -> bool:
+    with path.open("rb") as file:
+        if entry is None or entry.frame is None:
+            head = kinds.head(count, dimension)
+            return bool(file.read(len(head)) == head)
+        digest = hashlib.sha256()
+        for offset, length in entry.frame.regions:
+            file.seek(offset)
+            digest.update(file.read(length))
+        return digest.hexdigest() == entry.frame.sha256

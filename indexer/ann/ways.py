@@ -1,0 +1,105 @@
+"""In which way is a segment searched, for so many passing rows?
+
+A pure function from what each way costs, as measured by `benchmarks/ann.py`; what matters is where two ways cost the
+same, not the figures themselves. An exact way is always among them, so that a filter can lose nothing:
+
+    scan       all half-precision codes, those that a mask leaves out passed over; exact
+    wide scan  all half-precision codes, so many fetched that enough pass the mask afterwards; exact
+    gather     the vectors of the passing rows, one by one; exact
+    product    all vectors in the order in which they lie; exact
+    codes      all 4-bit codes that pass, and the best of them by their vectors
+    walk       a graph, so many fetched that enough pass the mask afterwards
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from indexer.ann.choice import Kind
+
+Way = Literal["scan", "wide scan", "gather", "product", "codes", "walk"]
+
+# Nanoseconds for each dimension of each row that is looked at; for each row whose bit is looked up, or whose figure is
+# among those of which the best are chosen.
+SCAN, MASKED_SCAN, PRODUCT, MULTIPLY, GATHER = 0.055, 0.09, 0.16, 0.01, 0.14
+CODE, REFINE, NODE = 0.0045, 0.4, 2.2
+CHECK, CHOOSE = 1.0, 4.0
+MARGIN = 1.25
+"""How many more are fetched than would pass on average."""
+SPARE = 8
+"""And how many besides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a segment is searched, and why."""
+
+    way: Way
+    fetch: int
+    """Rows that are asked for, those that do not pass among them where the mask comes afterwards."""
+    effort: int
+    """Of a walk or a scan of 4-bit codes, see `ladder`; 0 for an exact way."""
+    nanoseconds: float
+    """What it costs by the model, relative to the others."""
+    reason: str
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing that passes is left out but what is no nearer than the last that is proposed."""
+        return self.way not in ("codes", "walk")
+
+
+def plan(
+    kind: Kind, count: int, passing: int, dimension: int, fetch: int, effort: int | None, queries: int = 1
+) -> Plan:
+    """The cheapest way to the `fetch` nearest of `passing` rows among `count`.
+
+    `effort` is what finds enough without a mask; None where only an exact way will do. Of `queries` that are searched
+    together each reads the vectors once for all of them in a `product`.
+    """
+    if not passing:
+        return Plan("gather", 0, 0, 0.0, "no row passes")
+    fetch = min(fetch, passing)
+    ways = list(_exact_ways(kind, count, passing, dimension, fetch, queries))
+    if effort is not None:
+        ways += _quick_ways(kind, count, passing, dimension, fetch, effort)
+    return min(ways, key=lambda way: way.nanoseconds)
+
+
+def _exact_ways(kind: Kind, count: int, passing: int, dimension: int, fetch: int, queries: int) -> Iterator[Plan]:
+    masked = passing < count
+    if masked:
+        few = f"{passing:,} of {count:,} rows pass, which are compared one by one"
+        yield Plan("gather", fetch, 0, passing * dimension * GATHER, few)
+    if kind in ("exact", "hnsw"):
+        if masked:
+            some = f"{passing:,} of {count:,} rows pass, and the others' codes are passed over"
+            yield Plan("scan", fetch, 0, count * CHECK + passing * dimension * MASKED_SCAN, some)
+            wide = min(count, _widened(fetch, count, passing))
+            most = f"{passing:,} of {count:,} rows pass, so that it is quicker to leave the others out afterwards"
+            yield Plan("wide scan", wide, 0, count * dimension * SCAN + wide * CHECK, most)
+        else:
+            yield Plan("scan", fetch, 0, count * dimension * SCAN, f"all {count:,} codes are compared")
+    every = f"all {count:,} vectors are compared as they lie"
+    each = count * dimension * (PRODUCT / queries + MULTIPLY) + count * (CHECK * masked + CHOOSE)
+    yield Plan("product", fetch, 0, each, every)
+
+
+def _quick_ways(kind: Kind, count: int, passing: int, dimension: int, fetch: int, effort: int) -> Iterator[Plan]:
+    if kind == "pq":
+        candidates = min(passing, max(effort, fetch))
+        cost = count * dimension * CODE + count * CHECK * (passing < count) + candidates * dimension * REFINE
+        yield Plan("codes", fetch, candidates, cost, f"{candidates:,} candidates out of {count:,} codes find enough")
+    elif kind in ("hnsw", "hnsw-sq8"):
+        wide = fetch if passing == count else _widened(fetch, count, passing)
+        walk = max(wide, math.ceil(effort * count / passing))
+        if wide < count:
+            cost = walk * dimension * NODE
+            yield Plan("walk", wide, walk, cost, f"a walk that keeps {walk:,} nodes of {count:,} finds enough")
+
+
+def _widened(fetch: int, count: int, passing: int) -> int:
+    return math.ceil(MARGIN * fetch * count / passing) + SPARE

@@ -1,0 +1,147 @@
+"""Which passages of one segment may be of items on the page?
+
+A part is a segment with the passages that count. It is asked through its index where that was found to find enough, and
+exactly where it was not, where that is quicker, or where the index gives fewer items than there are. Each candidate has
+a figure, its similarity but for `ann.ERROR`, and an exact answer says how near what it has left out can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from indexer import ann, filters
+from indexer.filters import Filter
+from indexer.segment import Segment
+from indexer.snapshot import Found, LiveSegment, Snapshot
+from indexer.vectors import Vectors
+
+Rows = npt.NDArray[np.int64]
+Figures = npt.NDArray[np.float32]
+Items = npt.NDArray[np.bool_]
+"""One entry an item row: whether the item counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Passages of one segment that may be of items on the page, each once."""
+
+    segment: Segment
+    passages: Rows
+    rows: Rows
+    """The item of each."""
+    figures: Figures
+    """Meaningful where one vector was asked for, not several."""
+    bound: float
+    """No item that was not looked at is more similar than this; minus infinity where no more is to be looked at."""
+
+    @property
+    def items(self) -> int:
+        """How many different items there are."""
+        return len(self.rows) if self.segment.one_passage_an_item else len(np.unique(self.rows))
+
+    @property
+    def best(self) -> Figures:
+        """The figure of each item's best passage."""
+        if self.segment.one_passage_an_item:
+            return self.figures
+        return fold(self.rows, self.passages, self.figures)[2].astype(np.float32)
+
+
+class Part:
+    """One segment with the passages that count; asking it changes nothing in it."""
+
+    def __init__(self, part: LiveSegment, items: Items | None = None) -> None:
+        """`items` are those that pass a filter; None where all do."""
+        self.segment = segment = part.segment
+        self._vectors = np.asarray(segment.vectors)
+        self._mask, self._passing = part.live_passages, segment.entry.passages
+        if items is not None:
+            passages = items if segment.one_passage_an_item else items[segment.item_rows]
+            self._mask = passages if self._mask is None else passages & self._mask
+        if self._mask is not None:
+            self._passing = int(np.count_nonzero(self._mask))
+
+    def quick(self, queries: Vectors, count: int, exclude: Found | None, recall: float | None) -> Candidates | None:
+        """What the index finds; None where that is not enough, or an exact search is no slower."""
+        plan = self._quick_plan(count, exclude is not None, recall, 1)
+        if plan is None:
+            return None
+        found = self._gathered(self._proposed(queries, plan), exclude)
+        return found if found.items >= count else None
+
+    def exact(self, queries: Vectors, fetch: int, exclude: Found | None) -> Candidates:
+        """The `fetch` passages nearest to each of the queries, in one."""
+        return self._gathered(self._proposed(queries, self._plan(fetch, None, 1)), exclude)
+
+    def each(
+        self, queries: Vectors, count: int, fetch: int, excludes: Sequence[Found | None], recall: float | None
+    ) -> list[Candidates]:
+        """The same for queries of one vector each that are searched together: quick where it can be, else exact."""
+        plan = self._quick_plan(count, any(excludes), recall, len(queries)) or self._plan(fetch, None, len(queries))
+        proposal = self._proposed(queries, plan)
+        answers = []
+        for at, exclude in enumerate(excludes):
+            own = ann.Proposal(proposal.figures[at : at + 1], proposal.rows[at : at + 1], proposal.bounds[at : at + 1])
+            found = self._gathered(own, exclude)
+            if not plan.exact and found.items < count:
+                found = self.exact(queries[at : at + 1], fetch, exclude)
+            answers.append(found)
+        return answers
+
+    def _quick_plan(self, count: int, exclude: bool, recall: float | None, queries: int) -> ann.Plan | None:
+        effort = ann.effort_for(self.segment.entry.index, count, recall)
+        if effort is None:
+            return None
+        plan = self._plan(ann.to_fetch(count + exclude, self.segment.one_passage_an_item), effort, queries)
+        return None if plan.exact else plan
+
+    def _plan(self, fetch: int, effort: int | None, queries: int) -> ann.Plan:
+        entry = self.segment.entry
+        return ann.plan(self.segment.ann.kind, entry.passages, self._passing, entry.dimension, fetch, effort, queries)
+
+    def _proposed(self, queries: Vectors, plan: ann.Plan) -> ann.Proposal:
+        return ann.propose(self.segment.ann, self._vectors, queries, plan, self._mask, self._passing)
+
+    def _gathered(self, found: ann.Proposal, exclude: Found | None) -> Candidates:
+        segment = self.segment
+        if len(found.rows) == 1:
+            passages, figures = found.rows[0], found.figures[0]
+        else:
+            passages, at = np.unique(found.rows, return_index=True)
+            figures = found.figures.reshape(-1)[at]
+        rows = passages if segment.one_passage_an_item else segment.item_rows[passages].astype(np.int64)
+        keep = passages >= 0
+        if exclude is not None and exclude.segment is segment:
+            keep &= rows != exclude.row
+        if not keep.all():
+            passages, rows, figures = passages[keep], rows[keep], figures[keep]
+        return Candidates(segment, passages, rows, figures, float(found.bounds.max()))
+
+
+def parts(snapshot: Snapshot, filter: Filter | None) -> list[Part]:
+    """The segments of a snapshot with what passes the filter."""
+    return [Part(part, None if filter is None else _passing(part.segment, filter)) for part in snapshot.segments]
+
+
+def fold(rows: Rows, passages: Rows, scores: npt.NDArray[np.floating]) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:
+    """Each item once, with its best passage; of equal ones, the first in the text."""
+    order = np.lexsort((passages, -scores, rows))
+    first = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
+    return rows[first], passages[first], scores[first].astype(np.float64)
+
+
+def _passing(segment: Segment, filter: Filter) -> Items:
+    return filters.evaluate(filter, _columns(segment), segment.entry.items)
+
+
+def _columns(segment: Segment) -> Callable[[str], pa.ChunkedArray | pa.Array]:
+    def column(field: str) -> pa.ChunkedArray | pa.Array:
+        found = segment.column(field)
+        return pa.nulls(segment.entry.items) if found is None else found
+
+    return column

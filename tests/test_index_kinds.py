@@ -1,0 +1,110 @@
+"""Does a search find what the collection promises, whatever the kind of its index?
+
+The judge is numpy. Indexes are built far below the size from which on they are worth it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from indexes import KINDS, Judge, first_try, members
+from support import publish_items
+
+from indexer import filters
+from indexer.ann import Kind
+from indexer.items import FieldType
+from indexer.search import Asked, nearest, nearest_each
+from indexer.segment import Prepared
+from indexer.snapshot import Snapshot
+
+SCHEMA = {"n": FieldType.INTEGER, "group": FieldType.INTEGER}
+TARGET = 0.95
+DEAD = 9
+"""The last digit of the number of an item that is deleted."""
+
+FILTERS: dict[str, tuple[Any, Any]] = {
+    "none": (None, lambda m: True),
+    "most": ({"group": {"$ne": 3}}, lambda m: m["group"] != 3),
+    "half": ({"group": {"$lt": 5}}, lambda m: m["group"] < 5),
+    "a tenth": ({"group": 3}, lambda m: m["group"] == 3),
+    "seven": ({"n": {"$lt": 7}}, lambda m: m["n"] < 7),
+    "nothing": ({"n": {"$lt": 0}}, lambda m: False),
+}
+
+
+class Collection:
+    """Two segments with an index each, of items of which some are deleted."""
+
+    def __init__(self, store: Path, kind: Kind, most: int) -> None:
+        rng = np.random.default_rng(7)
+        self.segments = [members(rng, 1500, most), members(rng, 700, most, first=1500)]
+        deleted = [p.item.id for segment in self.segments for p in segment if self.dead(p)]
+        self.snapshot: Snapshot = publish_items(store, self.segments, deleted, SCHEMA, recall=TARGET)
+        assert [entry.index.kind for entry in self.snapshot.generation.segments if entry.index] == [kind, kind]
+        self.judge = Judge([one for segment in self.segments for one in segment])
+        self.queries = [p.vectors[:1] for segment in self.segments for p in segment[::22]]
+
+    @staticmethod
+    def dead(item: Prepared) -> bool:
+        return bool(item.item.metadata["n"] % 10 == DEAD)
+
+
+@pytest.fixture(
+    scope="module", params=[(kind, most) for kind in KINDS for most in (1, 3)], ids=lambda p: f"{p[0]}-{p[1]}"
+)
+def collection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    kind, most = request.param
+    with pytest.MonkeyPatch.context() as patch:
+        first_try(kind, patch)
+        return Collection(tmp_path_factory.mktemp("store"), kind, most)
+
+
+def test_with_any_filter_as_much_is_found_as_promised_and_never_fewer_than_there_are(collection: Collection) -> None:
+    for name, (raw, passes) in FILTERS.items():
+        tree = None if raw is None else filters.parse(raw, SCHEMA)
+        for limit in (10, 100):
+            shares = []
+            for query in collection.queries[:40]:
+                hits = nearest(collection.snapshot, Asked(query, limit, filter=tree))
+                every = collection.judge.expected(
+                    query, lambda p, passes=passes: passes(p.item.metadata) and not Collection.dead(p)
+                )
+                expected = every[:limit]
+                assert len(hits) == len(expected), f"{name}: there are more"
+                found = [(hit.segment.id(hit.row), hit.similarity) for hit in hits]
+                assert found == sorted(found, key=lambda hit: (-hit[1], hit[0]))
+                every_one = dict(every)
+                assert all(every_one[id] == similarity for id, similarity in found), "a similarity is not exact"
+                shares.append(sum(one >= expected[-1][1] for _, one in found) / len(expected) if expected else 1.0)
+            assert np.mean(shares) >= TARGET, f"{name}, {limit}: {np.mean(shares)}"
+
+
+def test_an_exact_search_finds_all_and_so_does_one_for_more_than_was_measured(collection: Collection) -> None:
+    for query in collection.queries[:20]:
+        every = collection.judge.expected(query, lambda p: not Collection.dead(p))
+        for asked in (Asked(query, 10, exact=True), Asked(query, 150)):
+            found = [(hit.segment.id(hit.row), hit.similarity) for hit in nearest(collection.snapshot, asked)]
+            assert found == every[: asked.count]
+
+
+def test_queries_together_find_what_each_finds_and_the_same_every_time(collection: Collection) -> None:
+    tree = filters.parse({"group": 3}, SCHEMA)
+    asked = [Asked(query, 10) for query in collection.queries[:40]]
+    asked += [Asked(collection.queries[0], 5, filter=tree), Asked(np.concatenate(collection.queries[:3]), 10)]
+    alone = [nearest(collection.snapshot, one) for one in asked]
+    assert nearest_each(collection.snapshot, asked) == alone
+    assert [nearest(collection.snapshot, one) for one in asked] == alone
+
+
+def test_the_item_itself_is_left_out_and_no_hit_is_lost_for_it(collection: Collection) -> None:
+    for segment in collection.segments:
+        for item in segment[:50:7]:
+            if Collection.dead(item):
+                continue
+            own = collection.snapshot.find(item.item.id)
+            hits = nearest(collection.snapshot, Asked(item.vectors[:1], 10, exclude=own))
+            assert len(hits) == 10
+            assert item.item.id not in {hit.segment.id(hit.row) for hit in hits}
