@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -55,11 +56,14 @@ class Candidates:
 class Part:
     """One segment with the passages that count; asking it changes nothing in it."""
 
-    def __init__(self, part: LiveSegment, items: Items | None = None) -> None:
-        """`items` are those that pass a filter; None where all do."""
+    def __init__(self, part: LiveSegment, items: Items | None = None, *, letting_go: bool = False) -> None:
+        """`items` are those that pass a filter, None where all do; `letting_go` of the vectors that were read bounds
+        the memory of a search of everything."""
+        self._letting_go = letting_go
         self.segment = segment = part.segment
-        self._vectors = np.asarray(segment.vectors)
+        self.vectors = np.asarray(segment.vectors)
         self._mask, self._passing = part.live_passages, segment.entry.passages
+        self._plans: dict[tuple[int, bool, float | None, int], ann.Plan | None] = {}
         if items is not None:
             passages = items if segment.one_passage_an_item else items[segment.item_rows]
             self._mask = passages if self._mask is None else passages & self._mask
@@ -78,34 +82,50 @@ class Part:
         """The `fetch` passages nearest to each of the queries, in one."""
         return self._gathered(self._proposed(queries, self._plan(fetch, None, 1)), exclude)
 
-    def each(
+    def together(
         self, queries: Vectors, count: int, fetch: int, excludes: Sequence[Found | None], recall: float | None
-    ) -> list[Candidates]:
-        """The same for queries of one vector each that are searched together: quick where it can be, else exact."""
-        plan = self._quick_plan(count, any(excludes), recall, len(queries)) or self._plan(fetch, None, len(queries))
-        proposal = self._proposed(queries, plan)
-        answers = []
-        for at, exclude in enumerate(excludes):
-            own = ann.Proposal(proposal.figures[at : at + 1], proposal.rows[at : at + 1], proposal.bounds[at : at + 1])
-            found = self._gathered(own, exclude)
-            if not plan.exact and found.items < count:
-                found = self.exact(queries[at : at + 1], fetch, exclude)
-            answers.append(found)
-        return answers
+    ) -> tuple[ann.Proposal, npt.NDArray[np.bool_]]:
+        """What is found for queries of one vector each, quick where it can be, else exact; and for which it suffices.
+
+        In the place of what is to be left out there is row -1.
+        """
+        excluding = any(one is not None for one in excludes)
+        plan = self._quick_plan(count, excluding, recall, len(queries)) or self._plan(fetch, None, len(queries))
+        found = self._proposed(queries, plan)
+        rows, enough = found.rows, np.ones(len(queries), dtype=np.bool_)
+        if excluding:
+            own = [one.row if one is not None and one.segment is self.segment else -1 for one in excludes]
+            rows = np.where(self.items_of(rows) == np.array(own)[:, None], -1, rows)
+        if not plan.exact:
+            enough = np.array([self._different(one) >= count for one in rows])
+        return ann.Proposal(found.figures, rows, found.bounds), enough
+
+    def items_of(self, passages: Rows) -> Rows:
+        """The item of each passage; of passage -1, that of the last one."""
+        return passages if self.segment.one_passage_an_item else self.segment.item_rows[passages].astype(np.int64)
+
+    def _different(self, passages: Rows) -> int:
+        there = passages[passages >= 0]
+        return len(there) if self.segment.one_passage_an_item else len(np.unique(self.segment.item_rows[there]))
 
     def _quick_plan(self, count: int, exclude: bool, recall: float | None, queries: int) -> ann.Plan | None:
-        effort = ann.effort_for(self.segment.entry.index, count, recall)
-        if effort is None:
-            return None
-        plan = self._plan(ann.to_fetch(count + exclude, self.segment.one_passage_an_item), effort, queries)
-        return None if plan.exact else plan
+        key = count, exclude, recall, queries
+        if key not in self._plans:
+            effort = ann.effort_for(self.segment.entry.index, count, recall)
+            fetch = ann.to_fetch(count + exclude, self.segment.one_passage_an_item)
+            plan = None if effort is None else self._plan(fetch, effort, queries)
+            self._plans[key] = None if plan is None or plan.exact else plan
+        return self._plans[key]
 
     def _plan(self, fetch: int, effort: int | None, queries: int) -> ann.Plan:
         entry = self.segment.entry
         return ann.plan(self.segment.ann.kind, entry.passages, self._passing, entry.dimension, fetch, effort, queries)
 
     def _proposed(self, queries: Vectors, plan: ann.Plan) -> ann.Proposal:
-        return ann.propose(self.segment.ann, self._vectors, queries, plan, self._mask, self._passing)
+        proposal = ann.propose(self.segment.ann, self.vectors, queries, plan, self._mask, self._passing)
+        if self._letting_go:
+            self.segment.release()
+        return proposal
 
     def _gathered(self, found: ann.Proposal, exclude: Found | None) -> Candidates:
         segment = self.segment
@@ -114,8 +134,7 @@ class Part:
         else:
             passages, at = np.unique(found.rows, return_index=True)
             figures = found.figures.reshape(-1)[at]
-        rows = passages if segment.one_passage_an_item else segment.item_rows[passages].astype(np.int64)
-        keep = passages >= 0
+        rows, keep = self.items_of(passages), passages >= 0
         if exclude is not None and exclude.segment is segment:
             keep &= rows != exclude.row
         if not keep.all():
@@ -123,9 +142,18 @@ class Part:
         return Candidates(segment, passages, rows, figures, float(found.bounds.max()))
 
 
+_WHOLE: WeakKeyDictionary[Snapshot, list[Part]] = WeakKeyDictionary()
+"""What is searched where there is no filter, as long as the snapshot is held."""
+
+
 def parts(snapshot: Snapshot, filter: Filter | None) -> list[Part]:
-    """The segments of a snapshot with what passes the filter."""
-    return [Part(part, None if filter is None else _passing(part.segment, filter)) for part in snapshot.segments]
+    """The segments of a snapshot with what passes the filter; those without one are the same every time."""
+    if filter is not None:
+        return [Part(part, _passing(part.segment, filter)) for part in snapshot.segments]
+    known = _WHOLE.get(snapshot)
+    if known is None:
+        known = _WHOLE[snapshot] = [Part(part) for part in snapshot.segments]
+    return known
 
 
 def fold(rows: Rows, passages: Rows, scores: npt.NDArray[np.floating]) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:

@@ -27,9 +27,10 @@ from indexer.errors import (
 )
 from indexer.filters import Filter
 from indexer.models import Model
-from indexer.search import Asked, Scored, nearest, nearest_each
+from indexer.search import Asked, Scored, nearest
 from indexer.segment import Segment
 from indexer.snapshot import Found, Snapshot
+from indexer.together import nearest_each
 from indexer.vectors import Vectors, normalise, similarity
 
 MAX_TEXT = 100_000

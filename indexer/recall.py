@@ -16,8 +16,9 @@ import numpy as np
 from indexer.ann import LIMITS, Figure, IndexEntry, figure
 from indexer.candidates import Part
 from indexer.generation import Contract, Generation, Whole
-from indexer.search import Asked, Scored, among_each
+from indexer.search import Asked, Scored
 from indexer.snapshot import Found, Snapshot
+from indexer.together import among_each
 from indexer.vectors import Vectors
 
 QUERIES = 200
@@ -68,8 +69,11 @@ class _Trial:
     @classmethod
     def of(cls, snapshot: Snapshot) -> _Trial:
         rng = np.random.default_rng(snapshot.generation.counts.items)
-        halves = [Part(part, rng.random(part.segment.entry.items) < 1 / 2) for part in snapshot.segments]
-        return cls(list(_sample(snapshot, rng)), ([Part(part) for part in snapshot.segments], halves))
+        every = [Part(part, letting_go=True) for part in snapshot.segments]
+        halves = [
+            Part(part, rng.random(part.segment.entry.items) < 1 / 2, letting_go=True) for part in snapshot.segments
+        ]
+        return cls(list(_sample(snapshot, rng)), (every, halves))
 
     def whole(self, limit: int, target: float) -> Whole:
         """What is found at the least recall of each segment that reaches the target, found by halving."""

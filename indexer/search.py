@@ -24,8 +24,6 @@ from indexer.vectors import Vectors, similarity
 
 FETCH = 4
 """Passages fetched at first for each item wanted, where a search is exact."""
-TOGETHER = 32
-"""Queries that are searched together: a scan then holds that many figures for each passage of a segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +71,6 @@ def nearest(snapshot: Snapshot, asked: Asked) -> list[Scored]:
     return among(parts(snapshot, asked.filter), asked, recall)
 
 
-def nearest_each(snapshot: Snapshot, asked: Sequence[Asked]) -> list[list[Scored]]:
-    """The same for several at once: those of one vector and without a filter are searched together."""
-    answers: dict[int, list[Scored]] = {}
-    contract, every = snapshot.generation.contract, parts(snapshot, None)
-    together: dict[tuple[int, float | None], list[int]] = {}
-    for at, one in enumerate(asked):
-        if one.filter is None and len(one.vectors) == 1:
-            together.setdefault((one.count, each_finds(contract, one)), []).append(at)
-        else:
-            answers[at] = nearest(snapshot, one)
-    for (_, recall), places in together.items():
-        answers |= zip(places, among_each(every, [asked[at] for at in places], recall), strict=True)
-    return [answers[at] for at in range(len(asked))]
-
-
 def each_finds(contract: Contract | None, asked: Asked) -> float | None:
     """How much each segment must find of what is nearest in it for what is asked to be found; None for all."""
     if contract is None or contract.target is None or asked.exact:
@@ -101,19 +84,6 @@ def among(searched: Sequence[Part], asked: Asked, recall: float | None) -> list[
     """What is asked among some parts, each of which finds so much of what is nearest in it."""
     quick = [part.quick(asked.vectors, asked.count, asked.exclude, recall) for part in searched]
     return _page(searched, asked, quick, FETCH * asked.count)
-
-
-def among_each(searched: Sequence[Part], asked: Sequence[Asked], recall: float | None) -> list[list[Scored]]:
-    """The same for several that want as many items and have one vector each, searched together."""
-    answers: list[list[Scored]] = []
-    for start in range(0, len(asked), TOGETHER):
-        some = asked[start : start + TOGETHER]
-        queries, excludes = np.concatenate([one.vectors for one in some]), [one.exclude for one in some]
-        count, fetch = some[0].count, FETCH * some[0].count
-        found = [part.each(queries, count, fetch, excludes, recall) for part in searched]
-        for at, one in enumerate(some):
-            answers.append(_page(searched, one, [each[at] for each in found], 2 * fetch))
-    return answers
 
 
 def _page(searched: Sequence[Part], asked: Asked, found: list[Candidates | None], fetch: int) -> list[Scored]:

@@ -35,7 +35,11 @@ def similarity(a: Vectors, b: Vectors) -> Similarities:
 
     Summed in float64 one pair at a time, so that a pair's figure does not depend on what stands beside it.
     """
-    left, right = a.astype(np.float64), b.astype(np.float64)
-    exact: Similarities = np.vecdot(left[:, None, :], right[None, :, :])
-    rounded: Similarities = np.clip(np.round(exact, DECIMALS), -1.0, 1.0) + 0.0  # + 0.0 turns -0.0 into 0.0
-    return rounded
+    return similarity_of_pairs(a[:, None, :], b[None, :, :])
+
+
+def similarity_of_pairs(a: Vectors, b: Vectors) -> Similarities:
+    """The same of each row of a (…, d) with the row of b (…, d) at its place: float64 (…)."""
+    exact: Similarities = np.vecdot(a.astype(np.float64), b.astype(np.float64))
+    rounded: Similarities = np.minimum(np.maximum(np.round(exact, DECIMALS), -1.0), 1.0)
+    return rounded + 0.0  # turns -0.0 into 0.0

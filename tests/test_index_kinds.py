@@ -16,9 +16,10 @@ from support import publish_items
 from indexer import filters
 from indexer.ann import Kind
 from indexer.items import FieldType
-from indexer.search import Asked, nearest, nearest_each
+from indexer.search import Asked, nearest
 from indexer.segment import Prepared
 from indexer.snapshot import Snapshot
+from indexer.together import nearest_each
 
 SCHEMA = {"n": FieldType.INTEGER, "group": FieldType.INTEGER}
 TARGET = 0.95

@@ -82,11 +82,15 @@ def _walked(index: AnnIndex, vectors: Vectors, queries: Vectors, plan: Plan) -> 
 
 def _refined(vectors: Vectors, queries: Vectors, rows: Rows, fetch: int) -> Candidates:
     """The best of the rows proposed for each query, by their vectors."""
+    if len(queries) == 1 and rows[0, -1] >= 0:
+        scores = _cosines(vectors.take(rows[0], axis=0), queries[0])
+        order = _best(scores, fetch)
+        return scores[None, order], rows[:, order]
     width = min(fetch, rows.shape[1])
     figures, best = np.full((len(queries), width), -np.inf, np.float32), np.full((len(queries), width), -1)
     for at, (query, proposed) in enumerate(zip(queries, rows, strict=True)):
         found = proposed if proposed[-1] >= 0 else proposed[proposed >= 0]
-        scores = vectors.take(found, axis=0) @ query
+        scores = _cosines(vectors.take(found, axis=0), query)
         order = _best(scores, width)
         figures[at, : len(order)], best[at, : len(order)] = scores[order], found[order]
     return figures, best
@@ -100,7 +104,10 @@ def _gathered(vectors: Vectors, queries: Vectors, rows: Rows, fetch: int) -> Can
     for start in range(0, len(rows), block):
         some = rows[start : start + block]
         taken = vectors.take(some, axis=0, out=buffer[: len(some)], mode="clip")
-        np.matmul(queries, taken.T, out=scores[:, start : start + len(some)])
+        if len(queries) == 1:
+            scores[0, start : start + len(some)] = _cosines(taken, queries[0])
+        else:
+            np.matmul(queries, taken.T, out=scores[:, start : start + len(some)])
     best = np.array([_best(row, fetch) for row in scores])
     return np.take_along_axis(scores, best, axis=1), rows[best]
 
@@ -117,6 +124,12 @@ def _product(vectors: Vectors, queries: Vectors, fetch: int, mask: Mask | None) 
     best = np.array([_best(row, fetch) for row in scores])
     figures = np.take_along_axis(scores, best, axis=1)
     return figures, np.where(np.isneginf(figures), -1, best)
+
+
+def _cosines(rows: Vectors, query: npt.NDArray[np.float32]) -> Figures:
+    """Of each row with one query, by this thread alone: BLAS would call others for a few rows, and wait for them."""
+    figures: Figures = np.vecdot(rows, query)
+    return figures
 
 
 def _best(scores: Figures, count: int) -> Rows:

@@ -8,7 +8,6 @@ by block, and let go of, so that what is held is the index alone.
 from __future__ import annotations
 
 import hashlib
-import mmap
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,7 +18,7 @@ from indexer.ann import kinds
 from indexer.ann.choice import Choice, choose, in_turn
 from indexer.ann.ladder import LIMITS, Frame, IndexEntry
 from indexer.ann.opened import AnnIndex
-from indexer.ann.tuning import Passages, measured
+from indexer.ann.tuning import Passages, let_go, measured
 from indexer.storage import OutputFile
 from indexer.vectors import Vectors
 
@@ -44,7 +43,6 @@ def build(
         if choice.kind == "exact" or recall is None:
             break
         queries, ladder = measured(AnnIndex(index, choice.kind), passages)
-        _let_go(passages.vectors)
         entry = IndexEntry(choice.kind, choice.reason, recall, queries, ladder)
         if all(entry.rung(limit, recall) for limit in LIMITS):
             return _written(index, entry, file)
@@ -59,14 +57,8 @@ def _filled(choice: Choice, vectors: Vectors, advance: Advance) -> Any:
         block = np.ascontiguousarray(vectors[start : start + BLOCK])
         index.add(block)
         advance(len(block))
-        _let_go(vectors)
+        let_go(vectors)
     return index
-
-
-def _let_go(vectors: Vectors) -> None:
-    """Give back the pages of a mapped file that were read."""
-    if isinstance(vectors.base, mmap.mmap):
-        vectors.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _written(index: Any, entry: IndexEntry, file: OutputFile) -> IndexEntry:

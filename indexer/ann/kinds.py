@@ -93,17 +93,25 @@ def unsound(index: faiss.Index, kind: Kind) -> str | None:
 
 
 def _unsound_graph(graph: Any, count: int) -> str | None:
-    offsets, levels, neighbours = (_mapped(part) for part in (graph.offsets, graph.levels, graph.neighbors))
+    offsets, levels = _mapped(graph.offsets), _mapped(graph.levels)
     room = faiss.vector_to_array(graph.cum_nneighbor_per_level)
-    if len(offsets) != count + 1 or len(levels) != count or offsets[0] != 0 or offsets[-1] != len(neighbours):
+    if len(offsets) != count + 1 or len(levels) != count or offsets[0] != 0 or offsets[-1] != graph.neighbors.size():
         return "its graph has not a place for every row"
     if levels.min() < 1 or levels.max() >= len(room) or levels.max() > graph.max_level + 1:
         return "its graph has rows on levels that it does not have"
     if not np.array_equal(np.diff(offsets), room[levels].astype(np.uint64)):
         return "its graph has not the room for each row's neighbours"
-    if neighbours.min() < -1 or neighbours.max() >= count or not 0 <= graph.entry_point < count:
-        return "its graph leads to rows that there are not"
     return None
+
+
+def neighbours_length(index: faiss.Index) -> int:
+    """How many bytes the neighbours of all rows of a graph take in its file."""
+    return 4 * int(index.hnsw.neighbors.size())
+
+
+def enters_at(index: faiss.Index) -> int:
+    """The row at which a walk of a graph begins."""
+    return int(index.hnsw.entry_point)
 
 
 def _mapped(vector: Any) -> npt.NDArray[Any]:
@@ -118,7 +126,8 @@ def first_unlike(index: faiss.Index, kind: Kind, first: int, vectors: Vectors) -
     else:
         kept = index.reconstruct_n(first, len(vectors))
         if kind == "hnsw-sq8":
-            fresh = index.sa_decode(index.sa_encode(np.ascontiguousarray(vectors)))
+            codec = faiss.downcast_index(index.storage)
+            fresh = codec.sa_decode(codec.sa_encode(np.ascontiguousarray(vectors)))
             unlike = ~(np.abs(kept - fresh) <= ROUNDING).all(axis=1)
         else:
             unlike = ~(np.abs(kept - vectors) <= ROUNDING).all(axis=1)

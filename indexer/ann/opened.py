@@ -7,9 +7,7 @@ than there is. What it says of its graph is compared before anything is searched
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,11 @@ import numpy.typing as npt
 
 from indexer.ann import kinds
 from indexer.ann.choice import Kind
-from indexer.ann.ladder import IndexEntry
+from indexer.ann.ladder import Frame, IndexEntry
 from indexer.errors import CorruptGeneration
 from indexer.vectors import Vectors
+
+READ_BYTES = 1 << 20
 
 Mask = npt.NDArray[np.bool_]
 Candidates = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -65,19 +65,11 @@ class AnnIndex:
         A graph keeps `effort` nodes in its walk, and takes no mask. Only rows whose mask is true are proposed; row -1
         stands where there are fewer than k.
         """
-        with _threads_for(len(queries)):
-            found: Candidates = self._index.search(queries, k, params=self._for(effort, mask))
-        return found
+        return _asked(self._index, queries, k, self._for(effort, mask))
 
     def scan(self, queries: Vectors, k: int, mask: Mask | None = None) -> Candidates:
         """The same of a `true` index by a scan of all its codes, which leaves nothing out."""
-        with _threads_for(len(queries)):
-            if mask is None:
-                found: Candidates = self._codes.search(queries, k)
-                return found
-            parameters = faiss.SearchParameters(sel=_selector(mask))
-            masked: Candidates = self._codes.search(queries, k, params=parameters)
-            return masked
+        return _asked(self._codes, queries, k, None if mask is None else faiss.SearchParameters(sel=_selector(mask)))
 
     def _for(self, effort: int, mask: Mask | None) -> Any:
         if mask is not None:
@@ -93,22 +85,22 @@ def _selector(mask: Mask) -> faiss.IDSelectorBitmap:
     return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
 
 
-@contextlib.contextmanager
-def _threads_for(queries: int) -> Iterator[None]:
-    """Let one query be answered by this thread alone.
+def _asked(index: faiss.Index, queries: Vectors, k: int, parameters: Any) -> Candidates:
+    """What FAISS finds, one query in this thread alone.
 
     FAISS divides a scan by queries, so that the others would have nothing to do but make this one wait for them; on a
     busy machine that takes longer than the scan. How many threads OpenMP uses is remembered for each thread by itself.
     """
-    if queries > 1:
-        yield
-        return
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
+    alone = len(queries) == 1 and before > 1
+    if alone:
+        faiss.omp_set_num_threads(1)
     try:
-        yield
+        found: Candidates = index.search(queries, k, params=parameters)
     finally:
-        faiss.omp_set_num_threads(before)
+        if alone:
+            faiss.omp_set_num_threads(before)
+    return found
 
 
 def open_index(path: Path, count: int, dimension: int, entry: IndexEntry | None = None) -> AnnIndex:
@@ -126,9 +118,31 @@ def open_index(path: Path, count: int, dimension: int, entry: IndexEntry | None 
     except (RuntimeError, MemoryError) as error:
         reason = (str(error).strip().splitlines() or ["it asks for too much memory"])[-1]
         raise CorruptGeneration(f"{str(path)!r} is not an index that FAISS can read ({reason}).", path=path) from error
-    if (index.ntotal, index.d) == (count, dimension) and (unsound := kinds.unsound(index, kind)):
+    if (index.ntotal, index.d) != (count, dimension):
+        return AnnIndex(index, kind)  # the caller compares
+    unsound = kinds.unsound(index, kind)
+    if entry and entry.frame and kind in ("hnsw", "hnsw-sq8") and unsound is None:
+        unsound = _astray(path, index, entry.frame, count)
+    if unsound:
         raise CorruptGeneration(f"{str(path)!r} is damaged: {unsound}.", path=path)
     return AnnIndex(index, kind)
+
+
+def _astray(path: Path, index: faiss.Index, frame: Frame, count: int) -> str | None:
+    """Whether a graph leads out of itself; its file is read, not mapped, so that opening it does not hold it."""
+    length = kinds.neighbours_length(index)
+    ends = [offset + size for offset, size in frame.regions]
+    starts = [*(offset for offset, _ in frame.regions[1:]), path.stat().st_size]
+    at = next((end for end, start in zip(ends, starts, strict=True) if start - end == length), None)
+    if at is None or not 0 <= kinds.enters_at(index) < count:
+        return "its graph is not where it should be"
+    with path.open("rb") as file:
+        file.seek(at)
+        for start in range(0, length, READ_BYTES):
+            rows = np.frombuffer(file.read(min(READ_BYTES, length - start)), dtype="<i4")
+            if len(rows) and (rows.min() < -1 or rows.max() >= count):
+                return "its graph leads to rows that there are not"
+    return None
 
 
 def _begins_well(path: Path, count: int, dimension: int, entry: IndexEntry | None) -> bool:

@@ -6,6 +6,7 @@ itself is left out, passages are folded into items. What is nearest is told by c
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +50,12 @@ class Passages:
         return rows if self.items is None else self.items[rows].astype(np.int64)
 
 
+def let_go(vectors: Vectors) -> None:
+    """Give back the pages of a mapped file that were read."""
+    if isinstance(vectors.base, mmap.mmap):
+        vectors.base.madvise(mmap.MADV_DONTNEED)
+
+
 def to_fetch(items: int, one_passage_an_item: bool) -> int:
     """How many passages are asked for where so many items are wanted."""
     return items + EXTRA if one_passage_an_item else FETCH * items
@@ -80,6 +87,7 @@ def _ladder(
     rungs: list[Rung] = []
     for effort in (each for each in EFFORTS if each >= fetch or each == EFFORTS[-1]):
         shares = _shares(index, passages, queries, asking, nearest, Plan(_way(index), fetch, effort, 0, ""))
+        let_go(passages.vectors)
         rungs.append(Rung(limit, effort, figure(shares)))
         if rungs[-1].figure.low >= ENOUGH:
             break
@@ -129,6 +137,7 @@ def _nearest(passages: Passages, queries: Vectors, asking: npt.NDArray[np.int64]
             scores = np.maximum.reduceat(every, starts[:-1] - starts[0], axis=1)
         own = np.flatnonzero((asking >= first) & (asking < last))
         scores[own, asking[own] - first] = -np.inf
+        let_go(passages.vectors)
         best = np.concatenate([best, scores], axis=1)
         if best.shape[1] > most:
             best = -np.partition(-best, most - 1, axis=1)[:, :most]

@@ -1,0 +1,183 @@
+"""Does a collection find as much as was asked for, say so, and never fail to be published for it?"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from click.testing import CliRunner
+from indexes import KINDS, Judge, first_try, members
+from service_support import until
+from starlette.testclient import TestClient
+from support import NAME, Place, StandIn, assert_tidy, publish_items
+
+from indexer import intake
+from indexer.ann import AnnIndex, Figure, Kind, Passages, Rung, building
+from indexer.ann.tuning import measured
+from indexer.config import CollectionSettings
+from indexer.describe import describe
+from indexer.search import Asked, nearest
+from indexer.verify import verify
+from service.app import create_app
+from service.cli import main
+
+ROWS = [{"id": f"i{n}", "text": f"This is text {n}, unlike the others.", "n": n} for n in range(700)]
+
+
+def index_of(place: Place, segment: int = -1) -> Any:
+    entry = place.snapshot.generation.segments[segment].index
+    assert entry is not None
+    return entry
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_figure_effort_and_interval_stand_in_the_manifest_in_status_and_over_http(
+    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    first_try(kind, monkeypatch)
+    place = Place(tmp_path)
+    place.run(ROWS)
+    manifest = json.loads((place.snapshot.folder.generations / "000001.json").read_bytes())["generation"]
+    (segment,) = manifest["segments"]
+    assert (segment["index"]["kind"], segment["index"]["target"], segment["index"]["queries"]) == (kind, 0.95, 120)
+    assert {rung["limit"] for rung in segment["index"]["ladder"]} == {10, 100}
+    told = orjson.loads(orjson.dumps(describe(place.snapshot.generation)["recall"]))
+    assert (told["target"], told["exact"], told["queries"], told["measured_in"]) == (0.95, False, 80, 1)
+    for one in told["measured"]:
+        assert 0.95 <= one["low"] <= one["recall"] <= one["high"] <= 1
+        assert 0.95 <= one["filtered_low"] <= one["filtered"] <= one["filtered_high"] <= 1
+    (index,) = told["indexes"]
+    assert (index["kind"], index["passages"], bool(index["reason"])) == (kind, 700, True)
+    assert all(effort >= 14 for effort in index["efforts"].values())
+    lines = CliRunner().invoke(main, ["status", "--store", str(place.store)]).output
+    assert f"recall {told['measured'][0]['recall']:.3f} (" in lines
+    with TestClient(create_app(place.store)) as client:
+        until(lambda: client.get("/readyz").status_code == 200, "the first look")
+        assert client.get(f"/v1/collections/{NAME}").json()["recall"] == told
+
+
+def test_a_small_collection_is_exact_and_says_so(tmp_path: Path, stand_in: StandIn) -> None:
+    place = Place(tmp_path)
+    place.run(ROWS[:5])
+    told = describe(place.snapshot.generation)["recall"]
+    assert (told["target"], told["exact"], told["measured"]) == (0.95, True, [])
+    assert [index["kind"] for index in told["indexes"]] == ["exact"]
+
+
+def test_where_an_index_finds_too_little_a_better_one_is_built(
+    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Kind] = []
+    bad: set[Kind] = {"hnsw"}
+
+    def found(index: AnnIndex, passages: Passages) -> tuple[int, tuple[Rung, ...]]:
+        tried.append(index.kind)
+        queries, ladder = measured(index, passages)
+        if index.kind in bad:
+            ladder = tuple(Rung(rung.limit, rung.effort, Figure(0.9, 0.89, 0.94)) for rung in ladder)
+        return queries, ladder
+
+    first_try("hnsw", monkeypatch)
+    monkeypatch.setattr(building, "measured", found)
+    place = Place(tmp_path)
+    place.run(ROWS)
+    assert (tried, index_of(place).kind, index_of(place).reason) == (["hnsw", "pq"], "pq", "hnsw found too little")
+    bad.add("pq")
+    assert place.run(rebuild=True).published
+    assert (tried[2:], index_of(place).kind) == (["hnsw", "pq"], "exact")
+    assert describe(place.snapshot.generation)["recall"]["exact"]
+
+
+def test_it_is_measured_again_when_more_than_a_twentieth_changed_and_not_before(
+    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_try("pq", monkeypatch)
+    monkeypatch.setattr(intake, "plan_merge", lambda *sizes: [])  # what is folded is an index that is built anew
+    place = Place(tmp_path)
+    place.run(ROWS)
+    place.run([*ROWS[10:], {"id": "new", "text": "A text that is new."}])
+    contract = place.snapshot.generation.contract
+    assert contract is not None
+    assert (contract.measured_in, contract.changed) == (1, 11)
+    place.run(ROWS[100:])
+    contract = place.snapshot.generation.contract
+    assert contract is not None
+    assert (contract.measured_in, contract.changed) == (3, 0)
+
+
+def test_another_recall_is_published_by_itself_and_holds(
+    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_try("pq", monkeypatch)
+    place = Place(tmp_path)
+    place.run(ROWS)
+    report = place.run(recall=0.99)
+    assert (report.published, report.reason, report.passages.embedded) == (True, "another recall is asked for", 0)
+    told = describe(place.snapshot.generation)["recall"]
+    assert (told["target"], min(one["low"] for one in told["measured"]) >= 0.99) == (0.99, True)
+    assert not place.run(recall=0.99).published
+    assert place.run(recall="exact").published
+    assert describe(place.snapshot.generation)["recall"]["exact"]
+
+
+@pytest.mark.parametrize("recall", [0, 1, 1.5, -1, "all"])
+def test_a_recall_that_cannot_be_is_refused(recall: Any) -> None:
+    with pytest.raises(ValueError, match="recall"):
+        CollectionSettings(source=("x",), recall=recall)
+
+
+def test_a_request_may_ask_for_more_or_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first_try("pq", monkeypatch)
+    items = members(np.random.default_rng(3), 2500)
+    snapshot, judge = publish_items(tmp_path, [items], recall=0.5), Judge(items)
+
+    def share(**asked: Any) -> float:
+        shares = []
+        for item in items[::20]:
+            expected = judge.expected(item.vectors, lambda _: True)[:10]
+            found = nearest(snapshot, Asked(item.vectors, 10, **asked))
+            shares.append(sum(hit.similarity >= expected[-1][1] for hit in found) / 10)
+        return float(np.mean(shares))
+
+    plain, more, every = share(), share(recall=0.98), share(exact=True)
+    assert 0.5 <= plain < 0.98 <= more
+    assert every == 1
+    assert share(recall=0.2) == plain
+
+
+def test_a_run_that_is_killed_while_it_builds_an_index_leaves_what_was_and_the_next_goes_through(
+    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path)
+    place.run(ROWS[:5])
+    script = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from support import Place, StandIn
+import pytest
+from indexes import first_try
+from indexer import models
+from indexer.ann import building
+model = StandIn()
+models.identify, models.load = (lambda *_: model.fingerprint), (lambda *_: model)
+first_try("hnsw", pytest.MonkeyPatch())
+building.let_go = lambda vectors: os.kill(os.getpid(), signal.SIGKILL)
+import json
+Place(Path({str(tmp_path)!r})).run(json.loads({json.dumps(ROWS)!r}))
+"""
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (place.numbers, place.snapshot.generation.counts.items) == ([1], 5)
+    first_try("hnsw", monkeypatch)
+    place.run(ROWS)
+    assert (place.snapshot.generation.counts.items, index_of(place).kind) == (700, "hnsw")
+    assert verify(place.snapshot.folder).damages == []
+    assert_tidy(place.store)
