@@ -128,7 +128,7 @@ def write(folder: CollectionFolder, blocks: Iterator[Vectors], dimension: int, r
             deleted={},
             counts=Counts(first, first),
         )
-        generation = replace(generation, contract=agreed(Snapshot(folder, generation), recall, None))
+        generation = replace(generation, contract=agreed(entries, recall))
         generations.publish(folder, generation)
     return Snapshot(folder, generation)
 
@@ -138,7 +138,7 @@ class Bare:
 
     def __init__(self, snapshot: Snapshot) -> None:
         contract = snapshot.generation.contract
-        each = next((whole.each for whole in contract.wholes), None) if contract else None
+        each = contract.target if contract else None
         self._asked = []
         for part in snapshot.segments:
             entry = part.segment.entry
@@ -256,9 +256,9 @@ def report(count: int, snapshot: Snapshot, build: float, queries: Vectors) -> bo
     generation = snapshot.generation
     kinds = [entry.index.kind if entry.index else "exact" for entry in generation.segments]
     size = sum(entry.files[ANN].bytes for entry in generation.segments) / generation.counts.passages
-    wholes = {w.limit: (w.each, w.figure.recall, w.filtered.recall) for w in generation.contract.wholes}
+    wholes = {w.limit: (w.figure.recall, w.filtered.recall) for w in generation.contract.wholes}
     print(f"\n{count:,} passages: {', '.join(kinds)}; built and measured in {build:.0f} s, {size:.0f} bytes each")
-    print(f"  contract by limit (asked of each segment, recall, recall with a filter): {wholes or 'exact'}")
+    print(f"  contract by limit (recall, recall with a filter): {wholes or 'exact'}")
     kept = True
     for what, one in zip(("single", f"batch of {TOGETHER}"), measure(snapshot, queries), strict=True):
         kept &= generation.contract.target is None or one.recall >= generation.contract.target

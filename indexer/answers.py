@@ -128,7 +128,7 @@ class ModelAnswer(TypedDict):
 
 
 class MeasuredAnswer(TypedDict):
-    """What searches for up to `limit` items find, on average, of what is nearest."""
+    """What searches for up to `limit` items find, on average, of what is nearest: that of the worst index."""
 
     limit: int
     recall: float
@@ -149,6 +149,8 @@ class IndexAnswer(TypedDict):
     kind: str
     reason: str
     """Why it is of that kind."""
+    queries: int
+    """How many were asked to measure it; 0 where it is exact by proof."""
     efforts: dict[str, int | None]
     """By limit, how hard it looks: nodes kept in a graph's walk, or candidates compared; null where it is exact."""
 
@@ -162,10 +164,6 @@ class RecallAnswer(TypedDict):
     """Whether everything is found, by proof."""
     measured: list[MeasuredAnswer]
     """By limit; none where everything is found."""
-    queries: int
-    """How many items were looked for to measure it."""
-    measured_in: int | None
-    """The generation in which it was measured."""
     indexes: list[IndexAnswer]
 
 

@@ -8,7 +8,7 @@ removes.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -111,9 +111,7 @@ def _go(run: Run, cache: EmbeddingCache, meter: Meter) -> Report:
     generation = _assemble(run, taken, written)
     reason = why_published(run, taken)
     with run.watch.stage("verify"):
-        snapshot = Snapshot(run.folder, generation)
-        verify(snapshot, {entry.id for entry in written})
-        generation = replace(generation, contract=agreed(snapshot, run.settings.least_recall, old))
+        verify(Snapshot(run.folder, generation), {entry.id for entry in written})
     result = _Result(run, taken, content, meter, generation, written)
     manifest = generations.with_report(generation, result.report(reason, published=True))
     with run.watch.stage("publish"):
@@ -159,6 +157,7 @@ def _assemble(run: Run, taken: Intake, written: list[SegmentEntry]) -> Generatio
             items=sum(s.items for s in segments) - sum(d.items for d in deleted.values()),
             passages=sum(s.passages for s in segments) - sum(d.passages for d in deleted.values()),
         ),
+        contract=agreed(segments, run.settings.least_recall),
     )
 
 

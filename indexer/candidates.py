@@ -56,10 +56,8 @@ class Candidates:
 class Part:
     """One segment with the passages that count; asking it changes nothing in it."""
 
-    def __init__(self, part: LiveSegment, items: Items | None = None, *, letting_go: bool = False) -> None:
-        """`items` are those that pass a filter, None where all do; `letting_go` of the vectors that were read bounds
-        the memory of a search of everything."""
-        self._letting_go = letting_go
+    def __init__(self, part: LiveSegment, items: Items | None = None) -> None:
+        """`items` are those that pass a filter; None where all do."""
         self.segment = segment = part.segment
         self.vectors = np.asarray(segment.vectors)
         self._mask, self._passing = part.live_passages, segment.entry.passages
@@ -122,10 +120,7 @@ class Part:
         return ann.plan(self.segment.ann.kind, entry.passages, self._passing, entry.dimension, fetch, effort, queries)
 
     def _proposed(self, queries: Vectors, plan: ann.Plan) -> ann.Proposal:
-        proposal = ann.propose(self.segment.ann, self.vectors, queries, plan, self._mask, self._passing)
-        if self._letting_go:
-            self.segment.release()
-        return proposal
+        return ann.propose(self.segment.ann, self.vectors, queries, plan, self._mask, self._passing)
 
     def _gathered(self, found: ann.Proposal, exclude: Found | None) -> Candidates:
         segment = self.segment

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from indexer.ann import effort_for
+from indexer.ann import LIMITS, effort_for
 from indexer.answers import CollectionAnswer, IndexAnswer, MeasuredAnswer, ModelAnswer, RecallAnswer
 from indexer.generation import Contract, Generation, Whole
 from indexer.segment import SegmentEntry
@@ -39,11 +38,9 @@ def _recall(generation: Generation) -> RecallAnswer:
     contract = generation.contract or Contract(None)
     return RecallAnswer(
         target=contract.target,
-        exact=all(whole.each is None for whole in contract.wholes),
+        exact=not contract.wholes,
         measured=[_measured(whole) for whole in contract.wholes],
-        queries=contract.queries,
-        measured_in=contract.measured_in or None,
-        indexes=[_index(entry, contract.wholes) for entry in generation.segments],
+        indexes=[_index(entry, contract) for entry in generation.segments],
     )
 
 
@@ -60,12 +57,13 @@ def _measured(whole: Whole) -> MeasuredAnswer:
     )
 
 
-def _index(entry: SegmentEntry, wholes: Sequence[Whole]) -> IndexAnswer:
+def _index(entry: SegmentEntry, contract: Contract) -> IndexAnswer:
     index = entry.index
     return IndexAnswer(
         segment=entry.id,
         passages=entry.passages,
         kind=index.kind if index else "exact",
         reason=index.reason if index else "an earlier version built no other",
-        efforts={str(whole.limit): effort_for(index, whole.limit, whole.each) for whole in wholes},
+        queries=index.queries if index else 0,
+        efforts={str(limit): effort_for(index, limit, contract.target) for limit in LIMITS},
     )

@@ -66,11 +66,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What searches of a whole generation for up to `limit` items were found to find."""
+    """What searches of a whole generation for up to `limit` items find: at least what its worst segment finds.
+
+    A segment that is asked for the nearest of all has to find its own nearest ones alone, which are found first.
+    """
 
     limit: int
-    each: float | None
-    """How much every segment is asked to find of what is nearest in it; None where each is searched exactly."""
     figure: Figure
     filtered: Figure
     """The same with a filter that half of the items pass."""
@@ -83,13 +84,7 @@ class Contract:
     target: float | None
     """As configured; None for all of it."""
     wholes: tuple[Whole, ...] = ()
-    """By limit; none where every segment's index is exact, so that nothing needs to be measured."""
-    queries: int = 0
-    """How many items were looked for."""
-    measured_in: int = 0
-    """The generation in which it was measured."""
-    changed: int = 0
-    """Passages that were written or went since then."""
+    """By limit; none where every segment is searched exactly, so that everything is found."""
 
 
 @dataclass(frozen=True, slots=True)

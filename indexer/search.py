@@ -77,7 +77,7 @@ def each_finds(contract: Contract | None, asked: Asked) -> float | None:
         return None
     if asked.recall is not None and asked.recall > contract.target:
         return asked.recall
-    return next((whole.each for whole in contract.wholes if asked.count <= whole.limit), None)
+    return contract.target
 
 
 def among(searched: Sequence[Part], asked: Asked, recall: float | None) -> list[Scored]:

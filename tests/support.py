@@ -162,8 +162,7 @@ def _write_and_publish(
         deleted=dead,
         counts=Counts(items, passages),
     )
-    contract = agreed(Snapshot(folder, manifest), recall, None)
-    assert generations.publish(folder, replace(manifest, contract=contract))
+    assert generations.publish(folder, replace(manifest, contract=agreed(entries, recall)))
 
 
 class Place:

@@ -82,7 +82,7 @@ def test_many_queries_together_read_the_vectors_once() -> None:
 
 def test_the_effort_is_the_cheapest_that_surely_finds_enough() -> None:
     ladder = tuple(
-        Rung(limit, effort, Figure(recall, recall - 0.01, recall + 0.005))
+        Rung(limit, effort, Figure(recall, recall - 0.01, recall + 0.005), Figure(1.0, 1.0, 1.0))
         for limit, effort, recall in [(10, 16, 0.93), (10, 32, 0.955), (10, 64, 0.98), (100, 128, 0.97)]
     )
     entry = IndexEntry("hnsw", "", 0.95, 400, ladder)

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from indexer.ann.tuning import measured
 from indexer.config import CollectionSettings
 from indexer.describe import describe
 from indexer.search import Asked, nearest
+from indexer.vectors import Vectors
 from indexer.verify import verify
 from service.app import create_app
 from service.cli import main
@@ -49,12 +51,12 @@ def test_figure_effort_and_interval_stand_in_the_manifest_in_status_and_over_htt
     assert (segment["index"]["kind"], segment["index"]["target"], segment["index"]["queries"]) == (kind, 0.95, 120)
     assert {rung["limit"] for rung in segment["index"]["ladder"]} == {10, 100}
     told = orjson.loads(orjson.dumps(describe(place.snapshot.generation)["recall"]))
-    assert (told["target"], told["exact"], told["queries"], told["measured_in"]) == (0.95, False, 80, 1)
+    assert (told["target"], told["exact"]) == (0.95, False)
     for one in told["measured"]:
         assert 0.95 <= one["low"] <= one["recall"] <= one["high"] <= 1
         assert 0.95 <= one["filtered_low"] <= one["filtered"] <= one["filtered_high"] <= 1
     (index,) = told["indexes"]
-    assert (index["kind"], index["passages"], bool(index["reason"])) == (kind, 700, True)
+    assert (index["kind"], index["passages"], index["queries"], bool(index["reason"])) == (kind, 700, 120, True)
     assert all(effort >= 14 for effort in index["efforts"].values())
     lines = CliRunner().invoke(main, ["status", "--store", str(place.store)]).output
     assert f"recall {told['measured'][0]['recall']:.3f} (" in lines
@@ -77,12 +79,12 @@ def test_where_an_index_finds_too_little_a_better_one_is_built(
     tried: list[Kind] = []
     bad: set[Kind] = {"hnsw"}
 
-    def found(index: AnnIndex, passages: Passages) -> tuple[int, tuple[Rung, ...]]:
+    def found(index: AnnIndex, passages: Passages, queries: Vectors) -> tuple[Rung, ...]:
         tried.append(index.kind)
-        queries, ladder = measured(index, passages)
-        if index.kind in bad:
-            ladder = tuple(Rung(rung.limit, rung.effort, Figure(0.9, 0.89, 0.94)) for rung in ladder)
-        return queries, ladder
+        ladder = measured(index, passages, queries)
+        too_little = Figure(0.9, 0.89, 0.94)
+        bad_ones = (replace(rung, figure=too_little) for rung in ladder)
+        return tuple(bad_ones) if index.kind in bad else ladder
 
     first_try("hnsw", monkeypatch)
     monkeypatch.setattr(building, "measured", found)
@@ -95,21 +97,22 @@ def test_where_an_index_finds_too_little_a_better_one_is_built(
     assert describe(place.snapshot.generation)["recall"]["exact"]
 
 
-def test_it_is_measured_again_when_more_than_a_twentieth_changed_and_not_before(
+def test_the_whole_promises_what_its_worst_index_finds(
     tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first_try("pq", monkeypatch)
-    monkeypatch.setattr(intake, "plan_merge", lambda *sizes: [])  # what is folded is an index that is built anew
+    monkeypatch.setattr(intake, "plan_merge", lambda *sizes: [])
     place = Place(tmp_path)
+    place.run(ROWS[:300])
     place.run(ROWS)
-    place.run([*ROWS[10:], {"id": "new", "text": "A text that is new."}])
-    contract = place.snapshot.generation.contract
-    assert contract is not None
-    assert (contract.measured_in, contract.changed) == (1, 11)
-    place.run(ROWS[100:])
-    contract = place.snapshot.generation.contract
-    assert contract is not None
-    assert (contract.measured_in, contract.changed) == (3, 0)
+    generation = place.snapshot.generation
+    assert generation.contract is not None
+    entries = [entry.index for entry in generation.segments if entry.index]
+    assert len(entries) == 2
+    for whole in generation.contract.wholes:
+        rungs = [rung for rung in (entry.rung(whole.limit, 0.95) for entry in entries) if rung]
+        assert whole.figure.recall == min(rung.figure.recall for rung in rungs)
+        assert whole.filtered.recall == min(rung.filtered.recall for rung in rungs)
 
 
 def test_another_recall_is_published_by_itself_and_holds(

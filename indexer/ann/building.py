@@ -1,8 +1,8 @@
 """How is an index built that finds what it shall?
 
-The kind that `choose` names first is built and asked for what is nearest to some of its own vectors; where it finds too
-little at every effort, the next kind is built, the exact one in the end, which needs no asking. Vectors are read block
-by block, and let go of, so that what is held is the index alone.
+The kind that `choose` names first is built of all but a few items, and asked for what is nearest to these; where it
+finds enough they are added, and where it finds too little at every effort, the next kind is built, the exact one in the
+end, which needs no asking. Vectors are read block by block, and let go of, so that what is held is the index alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from indexer.ann import kinds
-from indexer.ann.choice import Choice, choose, in_turn
+from indexer.ann.choice import choose, in_turn
 from indexer.ann.ladder import LIMITS, Frame, IndexEntry
 from indexer.ann.opened import AnnIndex
 from indexer.ann.tuning import Passages, let_go, measured
@@ -39,26 +39,28 @@ def build(
     count, dimension = passages.vectors.shape
     first = choose(count, dimension, int(MEMORY_SHARE * 4 * count * dimension), recall)
     for choice in in_turn(first, dimension):
-        index = _filled(choice, passages.vectors, advance)
+        index = kinds.empty(choice.kind, dimension)
         if choice.kind == "exact" or recall is None:
             break
-        queries, ladder = measured(AnnIndex(index, choice.kind), passages)
-        entry = IndexEntry(choice.kind, choice.reason, recall, queries, ladder)
+        kinds.train(index, passages.vectors)
+        known, queries = passages.held_out()
+        _fill(index, passages.vectors[: len(known.vectors)], advance)
+        ladder = measured(AnnIndex(index, choice.kind), known, queries)
+        entry = IndexEntry(choice.kind, choice.reason, recall, len(queries), ladder)
         if all(entry.rung(limit, recall) for limit in LIMITS):
+            _fill(index, passages.vectors[len(known.vectors) :], advance)
             return _written(index, entry, file)
+    _fill(index, passages.vectors, advance)
     kinds.write(index, file.write)
     return IndexEntry("exact", choice.reason, recall)
 
 
-def _filled(choice: Choice, vectors: Vectors, advance: Advance) -> Any:
-    index = kinds.empty(choice.kind, vectors.shape[1])
-    kinds.train(index, vectors)
+def _fill(index: Any, vectors: Vectors, advance: Advance) -> None:
     for start in range(0, len(vectors), BLOCK):
         block = np.ascontiguousarray(vectors[start : start + BLOCK])
         index.add(block)
         advance(len(block))
         let_go(vectors)
-    return index
 
 
 def _written(index: Any, entry: IndexEntry, file: OutputFile) -> IndexEntry:

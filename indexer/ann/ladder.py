@@ -1,9 +1,9 @@
 """How much of what is nearest does an index find, at which effort?
 
 The effort of a graph is how many nodes its walk keeps (`efSearch`), that of 4-bit codes how many candidates are
-compared with the vectors. Recall at `limit` is the share of the `limit` nearest items that are found: the asking item
-itself is left out, and an item as near as the last one counts as well as that one. Its interval of 95 % is a bootstrap
-over the queries (Efron and Tibshirani 1993, percentile method), for the hits of one query are not independent.
+compared with the vectors. Recall at `limit` is the share of the `limit` nearest items that are found: an item as near
+as the last one counts as well as that one. Its interval of 95 % is a bootstrap over the queries (Efron and Tibshirani
+1993, percentile method), for the hits of one query are not independent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LIMITS = (10, 100)
 RESAMPLES = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Figure:
     """A measured recall and the interval in which it lies, by 95 %."""
 
@@ -37,6 +37,13 @@ class Rung:
     limit: int
     effort: int
     figure: Figure
+    filtered: Figure
+    """The same with a filter that half of the items pass."""
+
+    @property
+    def sure(self) -> float:
+        """The recall that it has by 95 %, with a filter or without."""
+        return min(self.figure.low, self.filtered.low)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class IndexEntry:
     def rung(self, limit: int, recall: float) -> Rung | None:
         """The cheapest effort that surely finds so much of the `limit` nearest; None where none does."""
         measured = next((known for known in LIMITS if limit <= known), None)
-        good = (rung for rung in self.ladder if rung.limit == measured and rung.figure.low >= recall)
+        good = (rung for rung in self.ladder if rung.limit == measured and rung.sure >= recall)
         return next(good, None)
 
 

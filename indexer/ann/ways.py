@@ -65,7 +65,8 @@ def plan(
     fetch = min(fetch, passing)
     ways = list(_exact_ways(kind, count, passing, dimension, fetch, queries))
     if effort is not None:
-        ways += _quick_ways(kind, count, passing, dimension, fetch, effort)
+        quick = quick_way(kind, count, passing, dimension, fetch, effort)
+        ways += [quick] if quick else []
     return min(ways, key=lambda way: way.nanoseconds)
 
 
@@ -88,17 +89,19 @@ def _exact_ways(kind: Kind, count: int, passing: int, dimension: int, fetch: int
     yield Plan("product", fetch, 0, each, every)
 
 
-def _quick_ways(kind: Kind, count: int, passing: int, dimension: int, fetch: int, effort: int) -> Iterator[Plan]:
+def quick_way(kind: Kind, count: int, passing: int, dimension: int, fetch: int, effort: int) -> Plan | None:
+    """How an index that may leave something out is asked; None where that would be to ask for everything."""
     if kind == "pq":
         candidates = min(passing, max(effort, fetch))
         cost = count * dimension * CODE + count * CHECK * (passing < count) + candidates * dimension * REFINE
-        yield Plan("codes", fetch, candidates, cost, f"{candidates:,} candidates out of {count:,} codes find enough")
-    elif kind in ("hnsw", "hnsw-sq8"):
-        wide = fetch if passing == count else _widened(fetch, count, passing)
-        walk = max(wide, math.ceil(effort * count / passing))
-        if wide < count:
-            cost = walk * dimension * NODE
-            yield Plan("walk", wide, walk, cost, f"a walk that keeps {walk:,} nodes of {count:,} finds enough")
+        return Plan("codes", fetch, candidates, cost, f"{candidates:,} candidates out of {count:,} codes find enough")
+    wide = fetch if passing == count else _widened(fetch, count, passing)
+    if kind == "exact" or wide >= count:
+        return None
+    walk = max(wide, math.ceil(effort * count / passing))
+    return Plan(
+        "walk", wide, walk, walk * dimension * NODE, f"a walk that keeps {walk:,} nodes of {count:,} finds enough"
+    )
 
 
 def _widened(fetch: int, count: int, passing: int) -> int:
