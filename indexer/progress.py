@@ -24,23 +24,23 @@ class Bar:
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._bar: tqdm[Any] | None = None
+        self._bars: list[tqdm[Any]] = []
+        """The last is the stage that is on, the others those that it began within."""
 
     def begin(self, stage: str, total: int | None, unit: str) -> None:
         """Show a new bar; it goes when the stage ends."""
         text = f"{self._label}: {stage}"
-        self._bar = tqdm(desc=text, total=total, unit=f" {unit}", leave=False, smoothing=0.05)
+        self._bars.append(tqdm(desc=text, total=total, unit=f" {unit}", leave=False, smoothing=0.05))
 
     def advance(self, count: int) -> None:
         """Move the bar."""
-        if self._bar is not None:
-            self._bar.update(count)
+        if self._bars:
+            self._bars[-1].update(count)
 
     def end(self) -> None:
         """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        if self._bars:
+            self._bars.pop().close()
 
 
 class Lines:
@@ -48,10 +48,14 @@ class Lines:
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self.begin("", None, "")
+        self._outer: list[tuple[str, int | None, str, int, float]] = []
+        self._total: int | None = None
+        self._stage, self._unit, self._done = "", "", 0
+        self._began = self._said = time.monotonic()
 
     def begin(self, stage: str, total: int | None, unit: str) -> None:
         """Count from nothing again."""
+        self._outer.append((self._stage, self._total, self._unit, self._done, self._began))
         self._stage, self._total, self._unit = stage, total, unit
         self._done = 0
         self._began = self._said = time.monotonic()
@@ -65,7 +69,9 @@ class Lines:
             self._say(self._done / (now - self._began))
 
     def end(self) -> None:
-        """Nothing to take away."""
+        """Go on counting the stage that this one began within."""
+        if self._outer:
+            self._stage, self._total, self._unit, self._done, self._began = self._outer.pop()
 
     def _say(self, rate: float) -> None:
         of = f" of {self._total:,}" if self._total is not None else ""

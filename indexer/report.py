@@ -18,7 +18,10 @@ class Progress(Protocol):
     """Somebody who is told how far a run is."""
 
     def begin(self, stage: str, total: int | None, unit: str) -> None:
-        """A stage begins; `total` is how many units it will take, None where that is not known."""
+        """A stage begins; `total` is how many units it will take, None where that is not known.
+
+        One that begins within another goes first; the other goes on when it ends.
+        """
 
     def advance(self, count: int) -> None:
         """So many more units are done."""

@@ -87,3 +87,24 @@ def test_a_run_that_is_over_soon_leaves_no_line(told: pytest.LogCaptureFixture) 
     lines.advance(10)
     lines.end()
     assert told.messages == []
+
+
+def test_a_stage_within_another_is_counted_by_itself_and_the_other_goes_on(
+    told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    lines = Lines("things")
+    lines.begin("embed", 4000, "items")
+    lines.advance(1000)
+    lines.begin("index", 1000, "passages")
+    now += 40
+    lines.advance(500)
+    lines.end()
+    now += 40
+    lines.advance(1000)
+    lines.end()
+    assert told.messages == [
+        "things: index 500 of 1,000 passages, 12.5/s, 40 s left",
+        "things: embed 2,000 of 4,000 items, 25.0/s, 1 min 20 s left",
+    ]

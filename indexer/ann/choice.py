@@ -14,7 +14,7 @@ from typing import Literal
 Kind = Literal["exact", "pq", "hnsw", "hnsw-sq8"]
 KINDS: tuple[Kind, ...] = ("exact", "pq", "hnsw", "hnsw-sq8")
 
-EXACT_NUMBERS = 1_500_000
+EXACT_NUMBERS = 2_000_000
 """Numbers (vectors times dimensions) up to which a scan of all takes about as long as asking any index."""
 GRAPH_VECTORS = 100_000
 """Vectors from which on a scan of 4-bit codes takes longer than a graph, by so much that its building is worth it."""
