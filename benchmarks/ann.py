@@ -11,7 +11,7 @@ ratio of the two, which bears a machine that is not idle better than rates do.
 Recall at 10 is that of an exact search beside it, at most 2e-6 less similar being as near. Vectors are those of the
 file, as many as there are, or made up: clusters of uneven size (Zipf) around centres in 64 dimensions, spread along 24
 directions in each, and noise in all. Memory is the proportional set size (PSS) of the mapped indexes and vectors after
-all queries. With code 1 it leaves where a recall is below its promise.
+all queries. With code 1 it leaves where a recall is more than a hundredth below its promise.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
+from benchmarks._vectors import from_file, made_up
 from indexer import ann, filters, storage
 from indexer import generation as generations
 from indexer.columns import item_schema, to_hashes
@@ -52,36 +53,9 @@ SCHEMA = {"share": FieldType.INTEGER}
 SHARES = (1, 10, 50)
 LIMIT = 10
 TOGETHER = 32
-BLOCK = 50_000
 NEAR = 2e-6
-
-
-def made_up(count: int, dimension: int, seed: int = 0) -> Iterator[Vectors]:
-    """Vectors of length 1 in clusters, block by block."""
-    rng = np.random.default_rng(seed)
-    clusters = max(50, int(count**0.5))
-    base = rng.standard_normal((64, dimension)).astype(np.float32)
-    centres = rng.standard_normal((clusters, 64)).astype(np.float32) @ base
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    sizes = 1 / np.arange(1, clusters + 1) ** 0.7
-    directions = rng.standard_normal((32, 24, dimension)).astype(np.float32) / np.sqrt(dimension)
-    for start in range(0, count, BLOCK):
-        which = rng.choice(clusters, min(BLOCK, count - start), p=sizes / sizes.sum())
-        rows = centres[which]
-        along = rng.standard_normal((len(which), 24)).astype(np.float32) / np.sqrt(24)
-        for group in range(32):
-            there = which % 32 == group
-            rows[there] += 0.9 * along[there] @ directions[group]
-        rows += 0.9 * rng.standard_normal(rows.shape).astype(np.float32) / np.sqrt(dimension)
-        yield rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def from_file(path: Path, count: int) -> Iterator[Vectors]:
-    """The first vectors of a file, block by block."""
-    every = np.load(path, mmap_mode="r")
-    for start in range(0, min(count, len(every)), BLOCK):
-        rows = np.array(every[start : min(start + BLOCK, count)], dtype=np.float32)
-        yield rows / np.linalg.norm(rows, axis=1, keepdims=True)
+TOLERANCE = 0.01
+"""By how much some hundred queries may find less than is found on average."""
 
 
 def _rows(first: int, vectors: Vectors, rng: np.random.Generator) -> Rows:
@@ -261,11 +235,11 @@ def report(count: int, snapshot: Snapshot, build: float, queries: Vectors) -> bo
     print(f"  contract by limit (recall, recall with a filter): {wholes or 'exact'}")
     kept = True
     for what, one in zip(("single", f"batch of {TOGETHER}"), measure(snapshot, queries), strict=True):
-        kept &= generation.contract.target is None or one.recall >= generation.contract.target
+        kept &= generation.contract.target is None or one.recall >= generation.contract.target - TOLERANCE
         print(f"  {what}: {1 / one.ours:,.0f}/s at recall {one.recall:.4f}, {one.bare / one.ours:.2f} of bare FAISS")
     for share in SHARES:
         seconds, recall = filtered(snapshot, queries, share)
-        kept &= generation.contract.target is None or recall >= generation.contract.target
+        kept &= generation.contract.target is None or recall >= generation.contract.target - TOLERANCE
         print(f"  {share} % pass: {1 / seconds:,.0f}/s at recall {recall:.4f}")
     vectors = 4 * generation.counts.passages * generation.fingerprint.dimension
     shares = ", ".join(f"{name} {mapped(name) / vectors:.2f}" for name in (ANN, "vectors.f32"))

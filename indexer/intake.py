@@ -70,15 +70,10 @@ class Run:
         return self.published is not None and self.published.number != self.number - 1
 
     @property
-    def new_recall(self) -> bool:
-        """Whether searches shall find more or less than they were to find so far."""
-        contract = self.published.contract if self.published else None
-        return contract is not None and contract.target != self.settings.least_recall
-
-    @property
     def due(self) -> bool:
-        """Whether there is something to publish even if the source has not changed."""
-        return self.passed_over or self.new_recall
+        """Whether there is something to publish even if the source has not changed, for another recall is asked for."""
+        contract = self.published.contract if self.published else None
+        return self.passed_over or (contract is not None and contract.target != self.settings.least_recall)
 
     @property
     def reuse(self) -> bool:

@@ -244,8 +244,7 @@ def vectors_of(found: Found) -> Vectors:
 
 
 def _asked(query: Query, resolved: _Resolved) -> Asked:
-    count, floor = query.offset + query.limit, query.min_similarity
-    least = -1.0 if floor is None else floor
+    count, least = query.offset + query.limit, -1.0 if query.min_similarity is None else query.min_similarity
     return Asked(resolved.vectors, count, resolved.filter, resolved.exclude, least, query.recall, query.exact)
 
 
