@@ -14,10 +14,10 @@ import numpy as np
 import orjson
 import pytest
 from click.testing import CliRunner
-from indexes import KINDS, Judge, first_try, members
+from indexes import KINDS, Judge, clustered, first_try, members
 from service_support import until
 from starlette.testclient import TestClient
-from support import NAME, Place, StandIn, assert_tidy, publish_items
+from support import NAME, Place, StandIn, assert_tidy, prepared, publish_items, random_vectors
 
 from indexer import intake
 from indexer.ann import AnnIndex, Figure, Kind, Passages, Rung, building
@@ -95,6 +95,20 @@ def test_where_an_index_finds_too_little_a_better_one_is_built(
     assert place.run(rebuild=True).published
     assert (tried[2:], index_of(place).kind) == (["hnsw", "pq"], "exact")
     assert describe(place.snapshot.generation)["recall"]["exact"]
+
+
+@pytest.mark.parametrize(("alike", "kinds"), [(True, {"pq", "exact"}), (False, {"hnsw"})])
+def test_no_graph_is_built_of_many_vectors_whose_directions_are_all_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alike: bool, kinds: set[Kind]
+) -> None:
+    first_try("hnsw", monkeypatch)
+    monkeypatch.setattr(building, "SAMPLED_FROM", 1000)
+    rng = np.random.default_rng(0)
+    vectors = random_vectors(rng, 4200, 384) if alike else clustered(rng, 4200, 384)
+    items = [prepared(f"{at}", vectors[at : at + 1]) for at in range(4200)]
+    (entry,) = publish_items(tmp_path, [items], recall=0.95).generation.segments
+    assert entry.index is not None
+    assert entry.index.kind in kinds
 
 
 def test_the_whole_promises_what_its_worst_index_finds(

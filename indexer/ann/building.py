@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from indexer.ann import kinds
-from indexer.ann.choice import choose, in_turn
+from indexer.ann.choice import Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Frame, IndexEntry
 from indexer.ann.opened import AnnIndex
 from indexer.ann.tuning import Passages, let_go, measured
@@ -25,6 +25,10 @@ from indexer.vectors import Vectors
 BLOCK = 8192
 MEMORY_SHARE = 0.8
 """Most that an index takes of what its vectors take."""
+SAMPLED_FROM = 50_000
+"""Vectors from which on a graph of a few is tried before one of all."""
+SAMPLE, SAMPLE_EFFORT = 4096, 64
+"""How many these are, and how far a walk among them may look: 16 to 32 in clusters, 128 where there are none."""
 FRAME_PIECE = 64
 """FAISS writes what says how long something is by itself, in pieces of no more bytes."""
 
@@ -42,6 +46,8 @@ def build(
         index = kinds.empty(choice.kind, dimension)
         if choice.kind == "exact" or recall is None:
             break
+        if choice.kind in ("hnsw", "hnsw-sq8") and _hopeless(choice.kind, passages.vectors, recall):
+            continue
         kinds.train(index, passages.vectors)
         known, queries = passages.held_out()
         _fill(index, passages.vectors[: len(known.vectors)], advance)
@@ -53,6 +59,23 @@ def build(
     _fill(index, passages.vectors, advance)
     kinds.write(index, file.write)
     return IndexEntry("exact", choice.reason, recall)
+
+
+def _hopeless(kind: Kind, vectors: Vectors, recall: float) -> bool:
+    """Whether a graph of a few of many vectors, soon built, looks so far that one of all would find too little.
+
+    Where all directions are alike, as in what no model has made, neighbours are hardly nearer than anything else.
+    """
+    if len(vectors) < SAMPLED_FROM:
+        return False
+    known, queries = Passages(np.array(vectors[:: max(1, len(vectors) // SAMPLE)])).held_out()
+    index = kinds.empty(kind, vectors.shape[1])
+    kinds.train(index, known.vectors)
+    _fill(index, known.vectors, lambda count: None)
+    ladder = measured(AnnIndex(index, kind), known, queries)
+    let_go(vectors)
+    rung = IndexEntry(kind, "", recall, len(queries), ladder).rung(LIMITS[0], recall)
+    return rung is None or rung.effort > SAMPLE_EFFORT
 
 
 def _fill(index: Any, vectors: Vectors, advance: Advance) -> None:
