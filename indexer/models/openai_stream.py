@@ -1,0 +1,226 @@
+"""How are many texts embedded through the API, several requests at once?
+
+The consumer's own thread sends, and only when it asks for the next answer; other threads only wait for the API. What
+always holds: no more than `in_flight` requests are under way or have an answer that the consumer has not taken and
+kept; each was allowed; whatever ends the stream, the good answers under way come first, and then the error.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexer.models import Allows, Embedded
+from indexer.models.openai_answers import Answer
+from indexer.models.openai_failures import Failure, Verdict, explain, given_up, wait_for
+from indexer.models.openai_pace import Pace, Ticket
+from indexer.models.openai_packing import halves
+from indexer.models.openai_patience import WRONG_ANSWERS, Patience
+from indexer.providers import OpenAISettings
+from indexer.vectors import Vectors
+
+LOOK_AGAIN = 0.05
+"""Seconds between two looks at what others are asking the same API."""
+LEAVE = 10.0
+"""Most seconds that a stream which nobody wants any more waits for what is under way."""
+
+Ask = Callable[[Sequence[str], Ticket], Answer | Failure]
+"""Asks the API once, and lets the pace know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for, and of whom."""
+
+    texts: Sequence[str]
+    tokens: Sequence[int]
+    """In each of them."""
+    dimension: int
+    model: str
+    server: str
+
+
+@dataclass(slots=True)
+class _Request:
+    """Texts that are asked for together."""
+
+    rows: list[int]
+    tokens: int
+    allowed: bool = False
+    tries: int = 0
+    """How often it failed."""
+    wrong: int = 0
+    """How often it was answered wrongly."""
+
+
+class Stream:
+    """One pass over some texts."""
+
+    def __init__(
+        self, asked: Asked, packs: Sequence[list[int]], ask: Ask, pace: Pace, settings: OpenAISettings, allows: Allows
+    ) -> None:
+        self._asked, self._ask, self._pace, self._allows = asked, ask, pace, allows
+        self._slots, self._leave_after = settings.in_flight, min(LEAVE, settings.timeout_seconds)
+        self._ready = deque(self._request(rows) for rows in packs)
+        self._later: list[tuple[float, _Request]] = []
+        self._came: queue.SimpleQueue[tuple[_Request, Answer | Failure | BaseException]] = queue.SimpleQueue()
+        self._taken = 0
+        """Slots that are: requests of which the outcome was not dealt with."""
+        self._patience = Patience(settings.give_up_seconds)
+        self._over = False
+        self._error: BaseException | None = None
+
+    def answers(self) -> Iterator[Embedded]:
+        """Every answer, as it comes; raises ModelUnavailable behind the last where some have none."""
+        try:
+            while True:
+                wait = self._send()
+                if self._taken == 0 and (self._over or not (self._ready or self._later)):
+                    break
+                if came := self._next(wait):
+                    answer = self._deal(*came)
+                    if answer is not None:
+                        yield answer
+        finally:
+            self._leave()
+        if self._error is not None:
+            raise self._error
+
+    def _request(self, rows: list[int], allowed: bool = False) -> _Request:
+        return _Request(rows, sum(self._asked.tokens[row] for row in rows), allowed)
+
+    def _send(self) -> float:
+        """Send what may be sent now; returns after how many seconds there may be more."""
+        while not self._over and self._taken < self._slots:
+            now = time.monotonic()
+            self._wake(now)
+            if not self._ready:
+                return max(0.0, min((due for due, _ in self._later), default=math.inf) - now)
+            if self._too_large(self._ready[0]):
+                self._split(self._ready.popleft())
+            elif hold := self._pace.hold(self._ready[0].tokens, now):
+                return hold
+            elif self._allowed(self._ready[0]):
+                self._start(self._ready.popleft())
+        return math.inf
+
+    def _wake(self, now: float) -> None:
+        """What was put off and is due goes before the rest."""
+        self._ready.extendleft(request for due, request in self._later if due <= now)
+        self._later = [(due, request) for due, request in self._later if due > now]
+
+    def _too_large(self, request: _Request) -> bool:
+        most = self._pace.most_tokens
+        return most is not None and request.tokens > most and len(request.rows) > 1
+
+    def _split(self, request: _Request) -> None:
+        self._ready.extendleft(self._request(rows, request.allowed) for rows in reversed(halves(request.rows)))
+
+    def _allowed(self, request: _Request) -> bool:
+        request.allowed = request.allowed or self._allows(request.tokens)
+        self._over = self._over or not request.allowed
+        return request.allowed
+
+    def _start(self, request: _Request) -> None:
+        self._taken += 1
+        ticket = self._pace.send(request.tokens)
+        threading.Thread(target=self._wait_for, args=(request, ticket), daemon=True, name="openai").start()
+
+    def _wait_for(self, request: _Request, ticket: Ticket) -> None:
+        """In a thread of its own."""
+        try:
+            texts = [self._asked.texts[row] for row in request.rows]
+            outcome: Answer | Failure | BaseException = self._ask(texts, ticket)
+        except BaseException as error:
+            outcome = error
+        self._came.put((request, outcome))
+
+    def _next(self, wait: float) -> tuple[_Request, Answer | Failure | BaseException] | None:
+        """What comes next within so many seconds."""
+        if self._taken == 0:
+            time.sleep(LOOK_AGAIN if wait == math.inf else wait)
+            return None
+        try:
+            return self._came.get(timeout=None if wait == math.inf else wait)
+        except queue.Empty:
+            return None
+
+    def _deal(self, request: _Request, outcome: Answer | Failure | BaseException) -> Embedded | None:
+        """What a request came to, for the consumer; None where there is nothing to tell yet."""
+        self._taken -= 1
+        if isinstance(outcome, BaseException):
+            self._end(outcome)
+            return None
+        if isinstance(outcome, Answer):
+            self._patience.answered()
+            return self._paid(request, request.rows, outcome.vectors, outcome.billed)
+        match outcome.verdict:
+            case Verdict.END:
+                self._end(explain(outcome, self._asked.model, self._asked.server))
+            case Verdict.LATER:
+                self._put_off(request, outcome)
+            case Verdict.AGAIN:
+                return self._wrong(request, outcome)
+            case Verdict.SPLIT:
+                return self._refused(request, outcome)
+        return None
+
+    def _paid(self, request: _Request, rows: list[int], vectors: Vectors, billed: int | None) -> Embedded:
+        unsaid = billed is None
+        return Embedded(rows, vectors, "", request.tokens, request.tokens if billed is None else billed, unsaid)
+
+    def _put_off(self, request: _Request, failure: Failure) -> None:
+        """Ask again later, unless that has gone on for too long."""
+        now = time.monotonic()
+        wait = self._try_later(request, failure, now)
+        if failure.of_rate or failure.after:
+            self._pace.refused(now + wait)
+        if self._patience.failed(now, failure.after):
+            self._give_up(failure, f"for {self._patience.seconds:.0f} seconds")
+
+    def _wrong(self, request: _Request, failure: Failure) -> Embedded:
+        """Ask again, but not for ever; that it is paid for is told."""
+        request.allowed = False
+        request.wrong += 1
+        self._try_later(request, failure, time.monotonic())
+        if request.wrong >= WRONG_ANSWERS:
+            self._give_up(failure, f"after {request.wrong} tries")
+        nothing = np.empty((0, self._asked.dimension), dtype=np.float32)
+        return self._paid(request, [], nothing, failure.billed)
+
+    def _try_later(self, request: _Request, failure: Failure, now: float) -> float:
+        wait = wait_for(failure, request.tries, secrets.SystemRandom().random())
+        request.tries += 1
+        self._later.append((now + wait, request))
+        return wait
+
+    def _refused(self, request: _Request, failure: Failure) -> Embedded | None:
+        """Find out which text is meant; once it is alone, that is told."""
+        if len(request.rows) > 1:
+            self._split(request)
+            return None
+        if self._patience.refused(failure.words):
+            self._end(explain(failure, self._asked.model, self._asked.server))
+        return Embedded(request.rows, None, failure.words, request.tokens)
+
+    def _give_up(self, failure: Failure, tried: str) -> None:
+        self._end(given_up(failure, self._asked.model, self._asked.server, tried))
+
+    def _end(self, error: BaseException) -> None:
+        self._over = True
+        self._error = self._error or error
+
+    def _leave(self) -> None:
+        """Wait for what is under way, where nobody takes it any more."""
+        until = time.monotonic() + self._leave_after
+        while self._taken and (left := until - time.monotonic()) > 0:
+            if self._next(left):
+                self._taken -= 1
