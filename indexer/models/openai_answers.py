@@ -93,7 +93,6 @@ def _row(value: Any) -> np.typing.NDArray[np.floating]:
 
 def _check_lengths(lengths: Sequence[int], dimension: int | None) -> None:
     expected = lengths[0] if dimension is None else dimension
-    if wrong := next((length for length in lengths if length != expected or not length), None):
-        raise ValueError(f"a vector has {wrong} dimensions, not {expected}")
-    if 0 in lengths:
-        raise ValueError("a vector has no dimensions")
+    wrong = [length for length in lengths if length != expected or not length]
+    if wrong:
+        raise ValueError(f"a vector has {wrong[0]} dimensions, not {expected or 'any'}")

@@ -97,8 +97,7 @@ def explain(failure: Failure, model: str, server: str) -> ModelUnavailable:
 def given_up(failure: Failure, model: str, server: str, tried: str) -> ModelUnavailable:
     """The error after trying for so long; `tried` says how long, or how often."""
     return ModelUnavailable(
-        f"Model {model!r} at {server} gave no answer that can be used {tried}; the last time: {failure.words} What was "
-        "embedded is kept, and the next run goes on with it.",
+        f"Model {model!r} at {server} gave no answer that can be used, {tried}; the last time: {failure.words}",
         param="model",
     )
 

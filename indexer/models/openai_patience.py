@@ -34,6 +34,10 @@ class Patience:
             self._failing_since = now
         return now - self._failing_since >= self.seconds or wait >= self.seconds
 
+    def heard(self) -> None:
+        """A request was refused for what was in it: the API is there."""
+        self._failing_since = None
+
     def refused(self, words: str) -> bool:
         """Whether to give up, after a text that was refused in these words."""
         if self._taken:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from indexer.errors import ModelUnavailable
 from indexer.models import Allows, Embedded
 from indexer.models.openai_answers import Answer
 from indexer.models.openai_failures import Failure, Verdict, explain, given_up, wait_for
@@ -31,6 +32,8 @@ LOOK_AGAIN = 0.05
 """Seconds between two looks at what others are asking the same API."""
 LEAVE = 10.0
 """Most seconds that a stream which nobody wants any more waits for what is under way."""
+
+KEPT = "What was embedded is kept, and the next run goes on with it."
 
 Ask = Callable[[Sequence[str], Ticket], Answer | Failure]
 """Asks the API once, and lets the pace know."""
@@ -204,6 +207,7 @@ class Stream:
 
     def _refused(self, request: _Request, failure: Failure) -> Embedded | None:
         """Find out which text is meant; once it is alone, that is told."""
+        self._patience.heard()
         if len(request.rows) > 1:
             self._split(request)
             return None
@@ -212,7 +216,8 @@ class Stream:
         return Embedded(request.rows, None, failure.words, request.tokens)
 
     def _give_up(self, failure: Failure, tried: str) -> None:
-        self._end(given_up(failure, self._asked.model, self._asked.server, tried))
+        error = given_up(failure, self._asked.model, self._asked.server, tried)
+        self._end(ModelUnavailable(f"{error.message} {KEPT}", param=error.param))
 
     def _end(self, error: BaseException) -> None:
         self._over = True
