@@ -189,6 +189,17 @@ def test_giving_up_keeps_what_came(server: OpenAIServer) -> None:
     assert paid == Counter(MANY[row] for answer in taken for row in answer.rows)
 
 
+def test_people_are_told_once_why_nothing_happens(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("indexer.models.openai_stream.WARN_AFTER", 0.01)
+    server.plan("status_503", times=8)
+    list(model_of(server).embed_stream(TEXTS))
+    warned = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == 1
+    assert "The server had an error while processing your request. It is asked again in" in warned[0].getMessage()
+
+
 def test_nobody_waits_for_longer_than_patience_lasts(server: OpenAIServer) -> None:
     server.plan("busy_after", seconds=3600)
     with pytest.raises(ModelUnavailable, match=r"left alone for 3600 seconds; the last time: Rate limit reached"):

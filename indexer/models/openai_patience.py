@@ -32,7 +32,11 @@ class Patience:
         """Whether to give up, after a request that failed and may be tried again."""
         if self._failing_since is None:
             self._failing_since = now
-        return now - self._failing_since >= self.seconds
+        return self.failing(now) >= self.seconds
+
+    def failing(self, now: float) -> float:
+        """For how many seconds nothing but failures came."""
+        return 0.0 if self._failing_since is None else now - self._failing_since
 
     def heard(self) -> None:
         """A request was refused for what was in it: the API is there."""

@@ -37,6 +37,8 @@ LEAVE = 5.0
 """Most seconds that a stream which nobody wants any more waits for what is under way."""
 TOO_FAST = 3
 """How often a request of several texts may come too fast until it is taken for too large."""
+WARN_AFTER = 10.0
+"""Seconds without an answer after which people are told why nothing happens."""
 KEPT = "What was embedded is kept, and the next run goes on with it."
 
 Ask = Callable[[Sequence[str], Ticket], Answer | Failure]
@@ -82,6 +84,7 @@ class Stream:
         self._taken = 0
         """Slots that are: requests of which the outcome was not dealt with."""
         self._patience = Patience(settings.give_up_seconds)
+        self._warned = False
         self._over = False
         self._error: BaseException | None = None
 
@@ -201,12 +204,19 @@ class Stream:
             self._split(request)
         else:
             self._try_later(request, now + wait)
-        told = (self._asked.model, self._asked.server, failure.words, wait)
-        log.info("model %r at %s: %s It is asked again in %.1f s.", *told, extra={"event": "asked_again"})
+        self._tell(failure, wait, now)
         if failure.after >= self._patience.seconds:
             self._give_up(failure, f"and wants to be left alone for {failure.after:.0f} seconds")
         elif self._patience.failed(now):
             self._give_up(failure, f"for {self._patience.seconds:g} seconds")
+
+    def _tell(self, failure: Failure, wait: float, now: float) -> None:
+        """For people, once nothing has come for a while; for programs, every time."""
+        told = (self._asked.model, self._asked.server, failure.words, wait)
+        long = self._patience.failing(now) >= WARN_AFTER and not self._warned
+        level = logging.WARNING if long else logging.INFO
+        log.log(level, "model %r at %s: %s It is asked again in %.1f s.", *told, extra={"event": "asked_again"})
+        self._warned |= long
 
     def _wrong(self, request: _Request, failure: Failure) -> Embedded:
         """Ask again, but not for ever; that it is paid for is told."""
