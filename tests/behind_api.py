@@ -45,9 +45,9 @@ def variables(server: Server, vocabularies: Path = VOCABULARIES) -> dict[str, st
     }
 
 
-def providers(server: Server, **openai: Any) -> Providers:
+def providers(server: Server, dimension: int = DIMENSION, **openai: Any) -> Providers:
     """The same, read, for a call in this process."""
-    models = {SMALL: ModelSettings(dimension=DIMENSION)}
+    models = {SMALL: ModelSettings(dimension=dimension)}
     return read_providers(OpenAISettings(**openai), models, variables(server))
 
 
@@ -62,7 +62,7 @@ class ServedStandIn(StandIn):
 
 
 def nearest(texts: Mapping[str, str], query: str, limit: int) -> list[tuple[str, float]]:
-    """Brute force over the vectors that the server has for whole texts: ids and similarities, best first, ties by id."""
+    """Brute force over the vectors that the server has for whole texts: ids and similarities, best first."""
     rows = stand_in(DIMENSION).vectorise([*texts.values(), query]).astype(np.float64)
     scored = zip(texts, np.round(rows[:-1] @ rows[-1], 6), strict=True)
     return sorted(((id, float(score)) for id, score in scored), key=lambda one: (-one[1], one[0]))[:limit]
