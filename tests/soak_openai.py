@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import os
 import sqlite3
 import sys
@@ -90,7 +91,7 @@ class PaidSubject:
             assert self._spent.tokens == sum(entry.tokens for entry in entries)
             return
         lost: Counter[str] = Counter()
-        for before, after in zip(self._runs, self._runs[1:], strict=False):
+        for before, after in itertools.pairwise(self._runs):
             asked = [entry for entry in entries if before.began <= entry.at < after.began]
             lost.update(assert_run(asked, before, after))
         again = {text: count for text, count in self._paid.items() if count > 1 + lost[text]}

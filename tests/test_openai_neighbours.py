@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from behind_api import SMALL, providers
@@ -77,7 +77,7 @@ def assert_same(here: dict[str, float], there: dict[str, float]) -> None:
     """The same items with the same similarities, and so in the same order but for what is as good as equal."""
     assert there == pytest.approx(here, abs=TOLERANCE)
     in_order = [here[id] for id in there]
-    assert all(after <= before + 2 * TOLERANCE for before, after in zip(in_order, in_order[1:], strict=False))
+    assert all(after <= before + 2 * TOLERANCE for before, after in itertools.pairwise(in_order))
     assert next(iter(here)) == next(iter(there))
 
 
