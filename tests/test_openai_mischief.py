@@ -28,9 +28,9 @@ from indexer.storage import collection_folder
 from service.cli import main
 
 ITEMS, REPEATED, POISONOUS = 5_000, 400, 12
-HELD, TIMEOUT = 1.6, 1.2
-"""Seconds that the server holds back what it holds back, and that the client waits for it."""
-WAITING = ("busy_after", "busy_after_ms", "hold_before", "hold_after", "slow")
+HELD, TIMEOUT, SLOW = 1.6, 1.2, 0.3
+"""Seconds that the server holds back what it holds back, that the client waits for it, and of a slow answer."""
+WAITING = ("busy_after", "busy_after_ms", "hold_before", "hold_after")
 AT_ONCE = ("busy", "status_500", "status_502", "status_503", "cut_before", "shuffled", "no_usage")
 QUERIES = ("something else", "text 17 is about rain")
 
@@ -79,6 +79,7 @@ def test_five_thousand_items_go_through_every_misbehaviour_and_each_text_is_paid
     given = rows(random.Random(4))
     write_rows(tmp_path / "rows.jsonl", given)
     server.mix(*ANSWER, *AFTER, *AT_ONCE * 3, *WAITING, share=0.3, seed=5, seconds=HELD)
+    server.plan("slow", seconds=SLOW, times=5)
     result = run("index", "--json")
     assert result.exit_code == 3, result.output
     server.mix()
@@ -88,7 +89,7 @@ def test_five_thousand_items_go_through_every_misbehaviour_and_each_text_is_paid
     assert (report["items"]["added"], report["items"]["rejected"]) == (len(good), POISONOUS)
     assert set(server.ledger.paid) == set(good.values())
     assert set(server.ledger.paid.values()) == {1}
-    assert {"hold_after", "nan", "busy_after"} <= set(server.ledger.acts), "the mischief must have been done"
+    assert {"hold_after", "nan", "busy_after", "slow"} <= set(server.ledger.acts), "the mischief must have been done"
     assert_paid(tmp_path / "store", server, report)
     assert_rejected(tmp_path / "store", given)
     assert_found(tmp_path / "store", server, good)
