@@ -101,9 +101,10 @@ class PaidSubject:
         """What was paid, by both ledgers."""
         paid, again = len(self._paid), self._paid.total() - len(self._paid)
         tokens = sum(entry.tokens for entry in self._server.ledger.entries if entry.paid)
+        cost = "nothing" if self._mode == "batch" else f"{IN_FLIGHT} requests of {INPUTS}"
         return (
             f"{paid:,} texts paid in {self._mode} mode, {again:,} of them again; {tokens:,} tokens paid, "
-            f"{self._spent.tokens:,} of them on record; a kill may cost {IN_FLIGHT} requests of {INPUTS}"
+            f"{self._spent.tokens:,} of them on record; a kill may cost {cost}"
         )
 
 
