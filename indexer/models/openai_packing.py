@@ -20,8 +20,12 @@ def most_tokens(exact: bool) -> int:
     return TOKENS if exact else int(TOKENS * SAFE_SHARE)
 
 
-def pack(tokens: Sequence[int], most: int, inputs: int = INPUTS) -> list[list[int]]:
-    """The numbers of the texts in each request, by their tokens; a text that is over the limit goes alone."""
+def pack(tokens: Sequence[int], most: int, inputs: int | None = None) -> list[list[int]]:
+    """The numbers of the texts in each request, by their tokens; a text that is over the limit goes alone.
+
+    `inputs` is how many there may be in one; as many as the API takes where it is not given.
+    """
+    inputs = INPUTS if inputs is None else inputs
     packs: list[list[int]] = []
     total = 0
     for row, count in enumerate(tokens):
