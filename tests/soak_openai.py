@@ -80,6 +80,13 @@ class PaidSubject:
         self._runs.append(After(time.time(), cached(self._store / "embeddings.sqlite"), spent, killed))
         return any(entry.at >= before for entry in entries)
 
+    def late(self, texts: set[str]) -> set[str]:
+        """In batch mode those that are not in the embedding cache."""
+        if self._mode == "normal":
+            return set()
+        known = cached(self._store / "embeddings.sqlite")
+        return {text for text in texts if hashlib.sha256(text.encode()).digest() not in known}
+
     def check(self, texts: set[str], kills: int) -> None:
         """Every text was embedded, and paid again only where a run was killed over it."""
         entries = [entry for entry in self._server.ledger.entries if entry.paid]
