@@ -206,7 +206,7 @@ class Soak:
         return last
 
     def _published(self, old: Items) -> Items:
-        """What a new generation must hold: the source, but for items whose vectors come later, which stay as they were."""
+        """What a new generation must hold: the source; items whose vectors come later stay as they were."""
         late = self._subject.late(self._texts())
         found: dict[str, tuple[str, Any]] = {}
         for id, row in self._corpus.rows.items():
