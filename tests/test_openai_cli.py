@@ -145,7 +145,7 @@ def test_a_run_that_would_be_too_dear_asks_for_nothing_and_says_by_how_much(
     [
         (WRONG, {}, "does not take the key"),
         ("", {}, "OPENAI_API_KEY is not set"),
-        (KEY, {"empty_account": True}, "nothing left to pay with"),
+        (KEY, {"empty_account": True}, "has nothing left to pay with"),
     ],
     ids=["a wrong key", "no key", "an empty account"],
 )
