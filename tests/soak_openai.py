@@ -118,6 +118,7 @@ class PaidSubject:
 def assert_run(asked: list[Entry], before: After, after: After) -> list[str]:
     """A run asked for nothing that it had, and has lost what was in flight at most; returns the texts it lost."""
     for entry in asked:
+        assert len(entry.texts) <= INPUTS
         assert not before.cached & set(keys(entry)), "a text was asked for whose vector is in the cache"
     lost = [entry for entry in asked if not after.cached >= set(keys(entry))]
     unnoted = len(asked) - (after.spent.requests - before.spent.requests)
