@@ -6,6 +6,7 @@ knows what it was asked. Nothing is replaced but the size of a request and the p
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import indexer.estimate
 import indexer.progress  # noqa: F401
 from indexer.chunking import document_chunker
 from indexer.config import PassageSettings
+from indexer.models import openai as api
 from indexer.models import openai_failures, openai_packing
 from service.cli import main
 
@@ -33,7 +35,7 @@ def command(_: Path, arguments: list[str]) -> None:
 
 def start() -> None:
     """Be the command, or fork it."""
-    openai_packing.INPUTS = INPUTS
+    api.pack = functools.partial(openai_packing.pack, inputs=INPUTS)
     openai_failures.FIRST_WAIT = 0.01
     if len(sys.argv) > 1:
         command(Path(), sys.argv[2:])

@@ -194,7 +194,7 @@ class Soak:
         last = max(numbers, default=0)
         assert last in (before, before + 1)
         if last > before:
-            self._states[last] = dict(self._corpus.rows)
+            self._states[last] = self._published(self._states.get(before, {}))
         found = verify(self._collection)
         assert found.damages == []
         if last:
@@ -204,6 +204,22 @@ class Soak:
             older = self._hand.choice(numbers)
             assert held(open_generation(self._collection, older)) == self._states[older]
         return last
+
+    def _published(self, old: Items) -> Items:
+        """What a new generation must hold: the source; items whose vectors come later stay as they were."""
+        late = self._subject.late(self._texts())
+        found: dict[str, tuple[str, Any]] = {}
+        for id, row in self._corpus.rows.items():
+            if late.isdisjoint(self._subject.oracle.passages(row[0], self._subject.passages)):
+                found[id] = row
+            elif id in old:
+                found[id] = old[id]
+        return found
+
+    def _texts(self) -> set[str]:
+        """What has to be embedded of the source."""
+        split = self._subject.oracle.passages
+        return {text for row in self._corpus.rows.values() for text in split(row[0], self._subject.passages)}
 
     def _progress(self, asked: bool, published: bool) -> str:
         """How far a killed run came."""
@@ -226,12 +242,7 @@ class Soak:
         assert max(self._states) == published, "there was something left to do"
         told = ["verify", "--store", str(self._store)]
         assert self._command(told, self._folder / "no-log", False, None)["code"] == 0
-        texts = {
-            passage
-            for text, _ in self._corpus.rows.values()
-            for passage in self._subject.oracle.passages(text, self._subject.passages)
-        }
-        self._subject.check(texts, self.tally.kills.total())
+        self._subject.check(self._texts(), self.tally.kills.total())
 
 
 def main() -> None:

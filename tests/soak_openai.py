@@ -80,6 +80,13 @@ class PaidSubject:
         self._runs.append(After(time.time(), cached(self._store / "embeddings.sqlite"), spent, killed))
         return any(entry.at >= before for entry in entries)
 
+    def late(self, texts: set[str]) -> set[str]:
+        """In batch mode those that are not in the embedding cache."""
+        if self._mode == "normal":
+            return set()
+        known = cached(self._store / "embeddings.sqlite")
+        return {text for text in texts if hashlib.sha256(text.encode()).digest() not in known}
+
     def check(self, texts: set[str], kills: int) -> None:
         """Every text was embedded, and paid again only where a run was killed over it."""
         entries = [entry for entry in self._server.ledger.entries if entry.paid]
@@ -111,6 +118,7 @@ class PaidSubject:
 def assert_run(asked: list[Entry], before: After, after: After) -> list[str]:
     """A run asked for nothing that it had, and has lost what was in flight at most; returns the texts it lost."""
     for entry in asked:
+        assert len(entry.texts) <= INPUTS
         assert not before.cached & set(keys(entry)), "a text was asked for whose vector is in the cache"
     lost = [entry for entry in asked if not after.cached >= set(keys(entry))]
     unnoted = len(asked) - (after.spent.requests - before.spent.requests)

@@ -32,6 +32,9 @@ class Subject(Protocol):
     def read(self, log: Path, *, killed: bool, published: bool) -> bool:
         """Take note of what a run has asked for; whether it was anything."""
 
+    def late(self, texts: set[str]) -> set[str]:
+        """Those of which a vector may come later, when the others are published."""
+
     def check(self, texts: set[str], kills: int) -> None:
         """Raise AssertionError unless all of these were embedded, and none without need."""
 
@@ -71,6 +74,10 @@ class StandInSubject:
         if questions and killed and not published:
             self.doubtful.update(questions[-1]["asked"])
         return bool(questions)
+
+    def late(self, texts: set[str]) -> set[str]:
+        """None."""
+        return set()
 
     def check(self, texts: set[str], kills: int) -> None:
         """Every text was embedded, and again only where a run was killed over it."""

@@ -5,6 +5,7 @@ Five thousand items: every good one is indexed, each text is paid once, what the
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from support import NAME, assert_tidy, write_rows
 
 from indexer import models
 from indexer.ledger import ledger
-from indexer.models import openai_failures, openai_packing, openai_stream
+from indexer.models import openai, openai_failures, openai_packing, openai_stream
 from indexer.queries import Query, search
 from indexer.snapshot import open_newest
 from indexer.storage import collection_folder
@@ -47,7 +48,7 @@ def run(tmp_path: Path, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(openai_failures, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(openai_failures, "LONGEST_WAIT", 0.1)
     monkeypatch.setattr(openai_stream, "WRONG_ANSWERS", 20)
-    monkeypatch.setattr(openai_packing, "INPUTS", 64)
+    monkeypatch.setattr(openai, "pack", functools.partial(openai_packing.pack, inputs=64))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PARECIDO_STORE", raising=False)
     source = json.dumps(str(tmp_path / "rows.jsonl"))
@@ -89,6 +90,7 @@ def test_five_thousand_items_go_through_every_misbehaviour_and_each_text_is_paid
     assert (report["items"]["added"], report["items"]["rejected"]) == (len(good), POISONOUS)
     assert set(server.ledger.paid) == set(good.values())
     assert set(server.ledger.paid.values()) == {1}
+    assert max(len(entry.texts) for entry in server.ledger.requests) == 64
     assert {"hold_after", "nan", "busy_after", "slow"} <= set(server.ledger.acts), "the mischief must have been done"
     assert_paid(tmp_path / "store", server, report)
     assert_rejected(tmp_path / "store", given)

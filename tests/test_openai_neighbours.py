@@ -66,7 +66,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, model: Model) -> Iterator[tup
     source = write_rows(folder / "rows.jsonl", ({"id": id, "text": text} for id, text in texts().items()))
     served = {"text-embedding-3-small": EmbeddingModel(DIMENSION, model.embed_documents)}
     with OpenAIServer(served) as server:
-        asked = providers(server, dimension=DIMENSION)
+        asked = providers(server, dimension=DIMENSION, in_flight=1)  # as one computes, two would only be in the way
         build(folder, "here", settings_for(source), Silent())
         build(folder, "there", settings_for(source, model=SMALL), Silent(), providers=asked)
         here, there = (open_newest(collection_folder(folder, name)) for name in ("here", "there"))
