@@ -62,12 +62,12 @@ def _chunker(model: Model, tokens: int, overlap: int) -> Chunker:
 
 def document_chunker(model: Model, settings: PassageSettings) -> Chunker:
     """The chunker for items' texts; raises ConfigurationError for settings that the model cannot hold."""
-    room = _room(model, model.fingerprint.document_prompt)
+    name = model.fingerprint.name
+    room = room_for_text(model.tokenizer, model.window, model.fingerprint.document_prompt, name)
     tokens = settings.tokens or room
     if tokens > room:
         raise ConfigurationError(
-            f"passages.tokens is {tokens}, but model {model.fingerprint.name!r} reads {room} tokens of text at once: "
-            f"set {room} or less.",
+            f"passages.tokens is {tokens}, but model {name!r} reads {room} tokens of text at once: set {room} or less.",
             param="passages.tokens",
         )
     overlap = tokens // 8 if settings.overlap is None else settings.overlap
@@ -81,19 +81,22 @@ def document_chunker(model: Model, settings: PassageSettings) -> Chunker:
 
 def query_chunker(model: Model) -> Chunker:
     """The chunker for query texts, which take as much of the window as they can."""
-    room = _room(model, model.fingerprint.query_prompt)
+    room = room_for_text(model.tokenizer, model.window, model.fingerprint.query_prompt, model.fingerprint.name)
     return _chunker(model, room, room // 8)
 
 
-def _room(model: Model, prompt: str) -> int:
-    """Tokens that are left for the text itself; one more is kept free, for a token that a prompt's end may break."""
-    room = model.window - model.tokenizer.special
+def room_for_text(tokenizer: Tokenizer, window: int, prompt: str, name: str) -> int:
+    """Tokens that are left for the text itself; one more is kept free, for a token that a prompt's end may break.
+
+    Raises ConfigurationError where the prompt of the model of that name leaves too few.
+    """
+    room = window - tokenizer.special
     if prompt:
-        room -= model.tokenizer.count(prompt) + 1
+        room -= tokenizer.count(prompt) + 1
     if room < 8:
         raise ConfigurationError(
-            f"The prompt {prompt!r} leaves {max(room, 0)} of model {model.fingerprint.name!r}'s {model.window} tokens "
-            "for the text: shorten the prompt.",
+            f"The prompt {prompt!r} leaves {max(room, 0)} of model {name!r}'s {window} tokens for the text: shorten "
+            "the prompt.",
             param="prompt",
         )
     return room

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from importlib import resources
 from typing import Literal
@@ -93,7 +93,7 @@ def dollars(nano: int) -> str:
     """An amount for people: whole cents from a dollar on, and below that two digits that say something: "$0.0021"."""
     amount = Fraction(abs(nano), NANO)
     digits = 2 if amount >= 1 or not amount else max(2, 2 - math.floor(math.log10(amount)) - 1)
-    shown = f"{Decimal(abs(nano)).scaleb(-9):,.{digits}f}"
+    shown = f"{Decimal(abs(nano)).scaleb(-9).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,f}"
     if "." in shown:  # $0.0300 says no more than $0.03
         whole, _, part = shown.partition(".")
         shown = f"{whole}.{part.rstrip('0'):0<2}"

@@ -8,7 +8,7 @@ rejected · 4 the source could not be read to its end · 5 another run holds the
 hold after a rollback.
 """
 
-from indexer.cli import cache, costs, index, query, store
+from indexer.cli import cache, costs, index, query, store, tokens
 from indexer.cli.group import config_option, log_format_option, main, settings_of, store_option
 from indexer.cli.query import model_of, open_collection
 
@@ -25,4 +25,5 @@ __all__ = [
     "settings_of",
     "store",
     "store_option",
+    "tokens",
 ]

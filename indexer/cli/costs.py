@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from indexer.cli.group import common, emit, main, settings_of
+from indexer.cli.table import table
 from indexer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -69,13 +70,7 @@ def _table(by: Sequence[By], lines: Sequence[Line], total: Spent) -> list[str]:
     rows = [(*by, "requests", "texts", "tokens", "cost")]
     rows += [(*line.of, *_cells(line.spent)) for line in lines]
     rows.append(("total", *[""] * (len(by) - 1), *_cells(total)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(_aligned(row, widths, len(by))).rstrip() for row in rows]
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int], names: int) -> list[str]:
-    cells = list(zip(row, widths, strict=True))
-    return [cell.ljust(width) for cell, width in cells[:names]] + [cell.rjust(width) for cell, width in cells[names:]]
+    return list(table(rows, len(by)))
 
 
 def _cells(spent: Spent) -> tuple[str, str, str, str]:

@@ -19,6 +19,8 @@ from indexer.storage import checksum
 _PARTS = {".safetensors", ".bin", ".json", ".txt", ".model"}
 _NOT_PARTS = {"data_config.json", "README.md"}
 _OTHER_BACKENDS = {"onnx", "openvino"}
+_ABSURD_WINDOW = 1_000_000
+"""What some models state for "no limit"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class ModelFiles:
     query_prompt: str
     document_prompt: str
     pooling: str
+    window: int | None
+    """The most tokens that it reads; None where only the loaded model can tell."""
 
 
 def describe(name: str) -> ModelFiles:
@@ -47,6 +51,7 @@ def describe(name: str) -> ModelFiles:
         query_prompt=_first(prompts, "query", default),
         document_prompt=_first(prompts, "document", "passage", "corpus", default),
         pooling=pooling,
+        window=_window(folder),
     )
 
 
@@ -141,6 +146,11 @@ def _pooling(folder: Path, modules: list[dict[str, Any]]) -> tuple[str, int | No
         if kind == "Dense":
             dimension = int(config["out_features"]) if "out_features" in config else None
     return pooling, dimension
+
+
+def _window(folder: Path) -> int | None:
+    stated = (_read_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
+    return stated if isinstance(stated, int) and stated < _ABSURD_WINDOW else None
 
 
 def _read_json(path: Path) -> Any:

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 VOCABULARY = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 """What tiktoken calls the file of cl100k_base: the SHA-1 of its address."""
 CHARACTERS_A_TOKEN = 4
-"""About, in English; a hundred tokens are then about 75 words."""
+"""About, in English."""
+WORDS_OF_100_TOKENS = 75
+"""The same rule, in words."""
+WINDOW = 8191
+"""The most tokens that OpenAI's embedding models read at once."""
 LONGEST_TOKEN = 128
 """Bytes of the longest token of cl100k_base."""
 PART = 1 << 20
@@ -65,9 +69,19 @@ def vocabulary(folder: Path | None) -> Encoding | None:
     return Encoding("cl100k_base", pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={})
 
 
+def window(model: str) -> int | None:
+    """The most tokens that a model of that configured name reads; None where it is not OpenAI's."""
+    return WINDOW if model.removeprefix(OPENAI) in _COUNTED_BY_IT else None
+
+
 def estimated_tokens(characters: int) -> int:
     """About how many tokens so many characters are."""
     return -(-characters // CHARACTERS_A_TOKEN)
+
+
+def tokens_of_words(words: int) -> int:
+    """About how many tokens so many words are."""
+    return -(-words * 100 // WORDS_OF_100_TOKENS)
 
 
 class OpenAITokenizer:

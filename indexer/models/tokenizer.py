@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semantic_text_splitter import TextSplitter
+
+from indexer.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -39,3 +42,19 @@ class LocalTokenizer:
     def splitter(self, tokens: int, overlap: int) -> TextSplitter:
         """What splits texts into pieces of at most so many tokens."""
         return TextSplitter.from_huggingface_tokenizer(self._backend, tokens, overlap)
+
+
+def read_tokenizer(folder: Path) -> LocalTokenizer | None:
+    """The tokenizer of the model in that folder, without the model; None where only that tells.
+
+    Raises ModelUnavailable where its file is damaged.
+    """
+    from tokenizers import Tokenizer as Backend
+
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return None
+    try:
+        return LocalTokenizer(Backend.from_file(str(file)))
+    except Exception as error:  # the library raises nothing more particular
+        raise ModelUnavailable(f"The model's file {str(file)!r} cannot be read: {error}.", param="model") from error
