@@ -24,7 +24,7 @@ Mode = Literal["normal", "batch"]
 
 NANO = 1_000_000_000
 """Nano-dollars in a dollar."""
-OLD_AFTER_DAYS = 180
+OLD_AFTER_DAYS = 365
 
 _OWN_MACHINE = frozenset({"sentence-transformers"})
 """The providers whose models nobody is paid for."""

@@ -16,7 +16,7 @@ from decimal import Decimal
 from indexer import models
 from indexer.chunking import Chunker, Span, room_for_text
 from indexer.config import CollectionSettings
-from indexer.errors import ModelUnavailable
+from indexer.errors import ConfigurationError, ModelUnavailable
 from indexer.models import Tokenizer, openai_tokens
 from indexer.prices import Price, cost, price_list, price_of
 from indexer.providers import OPENAI, Providers
@@ -92,7 +92,12 @@ class Seen:
 
 
 def reader(name: str, providers: Providers) -> Reader:
-    """How the model of that name reads; raises ModelUnavailable where it is not there."""
+    """How the model of that name reads.
+
+    Raises ModelUnavailable where it is not there, and ConfigurationError where its name lacks the provider.
+    """
+    if (meant := f"{OPENAI}{name}") in price_list().prices:
+        raise ConfigurationError(f"{name!r} is a model behind an API: write {meant!r}.", param="model")
     if name.startswith(OPENAI):
         tokenizer = openai_tokens.OpenAITokenizer(name, providers.vocabularies)
         window = providers.of(name).window or openai_tokens.window(name)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from indexer.config import load
 from indexer.errors import ConfigurationError
-from indexer.prices import NOTHING, Price, cost, dollars, price_list, price_of, warn_if_old
+from indexer.prices import NOTHING, OLD_AFTER_DAYS, Price, cost, dollars, price_list, price_of, warn_if_old
 from indexer.providers import ModelSettings
 
 SMALL = "openai:text-embedding-3-small"
@@ -119,12 +119,12 @@ def test_prices_that_are_old_are_said_to_be_with_their_date_and_what_to_do() -> 
     as_of = price_list().as_of
     assert as_of >= date(2026, 1, 1)
     assert warn_if_old(as_of) is None
-    assert warn_if_old(as_of + timedelta(days=180)) is None
+    assert warn_if_old(as_of + timedelta(days=OLD_AFTER_DAYS)) is None
     assert warn_if_old(as_of - timedelta(days=1)) is None
-    said = warn_if_old(as_of + timedelta(days=181))
+    said = warn_if_old(as_of + timedelta(days=OLD_AFTER_DAYS + 1))
     assert said is not None
     assert str(as_of) in said
-    assert "181 days" in said
+    assert f"{OLD_AFTER_DAYS + 1} days" in said
     assert "price_per_million" in said
 
 

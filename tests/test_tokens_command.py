@@ -172,6 +172,7 @@ def test_what_is_in_a_text_does_nothing_to_a_terminal(run: Run) -> None:
         (("--words", "-1"), 2, "-1"),
         (("--file", "latin.txt"), 4, "'latin.txt' is not UTF-8: byte 3 is 0xe9"),
         (("--file", "none.txt"), 4, "'none.txt' cannot be read: No such file"),
+        (("a", "--model", "text-embedding-3-small"), 2, "write 'openai:text-embedding-3-small'"),
         (("a\udce9",), 2, "TEXT is not UTF-8"),
     ],
 )
