@@ -1,8 +1,8 @@
 """What does a run leave to the Batch API, and does it publish without it?
 
-Before the source is read, what earlier runs have sent is picked up. Then the texts that are missing are counted and the
-decision of `batches.verdict` is carried out: after the brake on money, for what is sent will be paid. A collection whose
-mode is normal again has what is under way picked up and waited for, so that nothing is paid twice.
+Before the source is read, what earlier runs have sent is picked up. Then the texts that are missing are counted and
+the decision of `batches.verdict` is carried out: after the brake on money, for what is sent will be paid. A collection
+whose mode is normal again has what is under way picked up and waited for, so that nothing is paid twice.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from indexer import models
-from indexer.batches import Desk, committed, open_batches, settle, stage, wait, withheld
+from indexer.batches import committed, open_batches, settle, stage, wait, withheld
+from indexer.batches.results import Desk
 from indexer.batches.sending import Packing, intend
-from indexer.batches.verdict import Standing, Verdict, verdict
+from indexer.batches.verdict import Verdict, verdict
 from indexer.chunking import document_chunker
 from indexer.errors import BrakeRefused, ConfigurationError, ModelUnavailable
 from indexer.intake import Intake, Run
@@ -77,12 +78,12 @@ class Batched:
         if taken.to_write == 0 or not (self.wanted or open_batches(self.desk.state)):
             return self.verdict
         while True:
-            found = self._turn(taken)
+            self._turn(taken)
             picked_up = self.desk.state.count(self.run.fingerprint, "done")
             if not self.verdict.pending or time.monotonic() >= self.deadline:
                 return self.verdict
             self._wait()
-            if self.desk.state.count(self.run.fingerprint, "done") == picked_up and not found.owed:
+            if self.desk.state.count(self.run.fingerprint, "done") == picked_up:  # whatever fails would fail again
                 return self.verdict
 
     def withheld(self, keys: Sequence[bytes]) -> Mapping[bytes, str | None]:
@@ -91,17 +92,13 @@ class Batched:
 
     def meter(self) -> Meter:
         """What counts and stops what is asked for at once, at the normal rate."""
-        run, meter = self.run, self._metered("normal")
-        meter.include(self.entries)
-        if (
-            self.verdict.pending and self.wanted
-        ):  # then nothing is asked for at once, and nothing need be counted before
+        meter = self._metered("normal")
+        if self.verdict.pending and self.wanted:  # nothing is asked for at once, and nothing need be counted before
             meter = Meter(meter.bill, (), self.desk.paid)
-            meter.include(self.entries)
-        run.progress.end()
+        meter.include(self.entries)
         return meter
 
-    def _turn(self, taken: Intake) -> Standing:
+    def _turn(self, taken: Intake) -> None:
         """Count, decide and send, once."""
         run, desk = self.run, self.desk
         with run.watch.stage("model"):
@@ -116,7 +113,6 @@ class Batched:
         self.verdict = verdict(found, batch=self.wanted, everything=taken.rebuild is not None)
         if packing is not None and self.verdict.sends:
             self._send(packing, model.tokenizer.exact)
-        return found
 
     def _packing(self) -> Packing:
         run = self.run

@@ -64,11 +64,11 @@ def build(
 ) -> Report:
     """Bring the collection `name` up to its source, and publish if anything changed.
 
-    Waits for another run that is at it, and for batches of the Batch API, for `wait` seconds. Raises SourceError where the source cannot be read to its
-    end, CollectionLocked where another run is still at it, or has taken this one for dead and its place, OnHold after a
-    rollback, BrakeRefused where too much would go or be paid, SchemaConflict, ConfigurationError, ModelUnavailable,
-    CorruptGeneration and StorageError. The current generation is then what it was, unless the disk failed in the very
-    last step: the new one may then be current, and is whole.
+    Waits for another run that is at it, and for batches of the Batch API, for `wait` seconds. Raises SourceError where
+    the source cannot be read to its end, CollectionLocked where another run is still at it, or has taken this one for
+    dead and its place, OnHold after a rollback, BrakeRefused where too much would go or be paid, SchemaConflict,
+    ConfigurationError, ModelUnavailable, CorruptGeneration and StorageError. The current generation is then what it
+    was, unless the disk failed in the very last step: the new one may then be current, and is whole.
     """
     watch, deadline = Stopwatch(), time.monotonic() + wait
     folder = collection_folder(store, check_collection_name(name))

@@ -24,7 +24,7 @@ from indexer.vectors import Vectors
 from indexer.windows import Window, windows
 
 Withheld = Callable[[Sequence[bytes]], Mapping[bytes, str | None]]
-"""Of texts, by their keys, those that the model is not asked for: why they are refused, or None where they come later."""
+"""By their keys, the texts of some that the model is not asked for: why they are refused; None for those under way."""
 
 COPIED_ITEMS = 256
 """Items whose published vectors are copied before their pages are let go: each may touch some 16 of them."""

@@ -100,8 +100,8 @@ def index(
 
     Exit codes: 0 published, or nothing to do; 1 failed; 2 a wrong command, option or setting; 3 published, but rows
     were rejected; 4 the source could not be read to its end; 5 another run holds the collection; 6 a brake refused
-    (max_shrink, max_rejects, max_cost); 7 on hold after a rollback; 8 texts are with the Batch API, and a later run picks
-    them up.
+    (max_shrink, max_rejects, max_cost); 7 on hold after a rollback; 8 texts are with the Batch API, and a later run
+    picks them up.
     """
     logs.configure(log_format, verbose=verbose or schedule is not None, dated=schedule is not None)
     settings = settings_of(config, store)
