@@ -129,6 +129,11 @@ def _status_lines(one: StatusAnswer) -> Iterator[str]:
         yield f"  last run {_when(run['started_at'])} {what}: {run['error']['message']}"
     elif run and run["report"]:
         yield f"  last run {_when(run['started_at'])}: {_outcome(run['report'])}"
+    if pending := one["pending"]:
+        yield (
+            f"  {_counted(pending['texts'], 'text')} with the Batch API, {pending['done']:,} done, in "
+            f"{_counted(pending['batches'], 'batch', 'batches')}"
+        )
     if one["next_run_at"]:
         yield f"  next run {_when(one['next_run_at'])}"
 
@@ -244,8 +249,8 @@ def emptied(done: Emptied) -> str:
     return f"{done.removed:,} vectors removed{kept}"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
+def _counted(count: int, what: str, many: str = "") -> str:
+    return f"{count:,} {what if count == 1 else many or f'{what}s'}"
 
 
 def _megabytes(count: int) -> str:

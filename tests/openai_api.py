@@ -11,17 +11,17 @@ import json
 import re
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from openai_batches import Batches, Fate, Files
+from openai_batches import Batches, Fate
 from openai_embeddings import EmbeddingModel, Limits, Refused, Rules, as_json, parse, vectors
+from openai_files import Files
 from openai_ledger import EMBEDDINGS, Entry, Ledger
 from openai_mischief import Act, Mischief, spoil
-from openai_rates import Gate, Rates, TooFast, retry_after
+from openai_rates import Gate, Rates
+from openai_replies import Reply, as_response, before, no_money, refusal, too_fast, with_status
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -49,16 +49,6 @@ class Settings:
         if self.poison is None:
             return False
         return self.poison in text if isinstance(self.poison, str) else self.poison(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer before mischief, and what the ledger has to say of it."""
-
-    body: Any
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    entry: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Api:
@@ -130,9 +120,9 @@ class Api:
             try:
                 self.order(json.loads(body))
             except (TypeError, ValueError, KeyError) as error:
-                return _response(Reply({"error": str(error)}, 400))
+                return as_response(Reply({"error": str(error)}, 400))
         ledger = self.ledger
-        return _response(
+        return as_response(
             Reply(
                 {
                     "planned": self.mischief.planned,
@@ -146,19 +136,19 @@ class Api:
         )
 
     async def _answer(self, request: Request, body: bytes, entry: Entry, send: Send) -> None:
-        refusal = self._stranger(request)
-        act = None if refusal else self.mischief.next(entry.route)
+        refused = self._stranger(request)
+        act = None if refused else self.mischief.next(entry.route)
         entry = replace(entry, act=act and act.kind)
         if act is not None and act.refuses:
-            refusal = _mischief_before(act)
+            refused = before(act)
             if act.kind.startswith("hold"):
                 await self._hold(request, act.seconds)
-            if refusal is None and (act.kind == "cut_before" or _gone(request)):
+            if refused is None and (act.kind == "cut_before" or _gone(request)):
                 self.ledger.write(entry)
                 await _cut(request)
                 return
         # Requests that mischief refuses are not looked at: nothing is computed, and nothing is paid.
-        reply = refusal or await run_in_threadpool(self._reply, request, body, entry.route, act)
+        reply = refused or await run_in_threadpool(self._reply, request, body, entry.route, act)
         if act is not None and act.kind == "hold_after":
             await self._hold(request, act.seconds)
         spoiled = act is not None and reply.status == 200 and (act.spoils or _gone(request))
@@ -167,9 +157,9 @@ class Api:
 
     def _stranger(self, request: Request) -> Reply | None:
         if request.headers.get("authorization") != f"Bearer {self.settings.key}":
-            return _refusal(Refused(401, "Incorrect API key provided.", code="invalid_api_key"))
+            return refusal(Refused(401, "Incorrect API key provided.", code="invalid_api_key"))
         if self.settings.empty_account and request.method == "POST":
-            return _refusal(_quota())
+            return refusal(no_money())
         return None
 
     def _reply(self, request: Request, body: bytes, route: str, act: Act | None) -> Reply:
@@ -182,18 +172,18 @@ class Api:
                     return Reply(found)
             raise Refused(404, f"Invalid URL ({request.method} {request.url.path})")
         except Refused as refused:
-            return _refusal(refused)
+            return refusal(refused)
 
     def _embeddings(self, body: bytes, act: Act | None) -> Reply:
         try:
             asked = parse(_json(body), self.rules)
         except Refused as refused:
-            return replace(_refusal(refused), entry=_texts(body))
+            return replace(refusal(refused), entry=_texts(body))
         tokens = sum(asked.tokens)
         told = {"model": asked.model, "texts": asked.texts}
         fast = self.gate.admit(tokens)
         if fast is not None:
-            reply = _refusal(_too_fast(fast, asked.model, tokens, self.settings.rates))
+            reply = refusal(too_fast(fast, asked.model, tokens, self.settings.rates))
             return replace(reply, headers={**self.gate.headers(), **reply.headers}, entry={**told, "rate": True})
         kind = act.kind if act else None
         answer = as_json(asked, spoil(vectors(asked, self.models), kind))
@@ -202,10 +192,10 @@ class Api:
         return Reply(answer, headers=self.gate.headers(), entry={**told, "tokens": tokens, "paid": True})
 
     async def _send(self, request: Request, reply: Reply, act: Act | None, send: Send) -> None:
-        response = _response(reply)
+        response = as_response(reply)
         kind = act.kind if act else ""
         if kind.startswith("lost_"):
-            response = _response(_status(int(kind[5:])))
+            response = as_response(with_status(int(kind[5:])))
         elif kind == "garbage":
             response.body = response.body[: len(response.body) // 2] + b"}}"
             response.headers["content-length"] = str(len(response.body))
@@ -238,11 +228,6 @@ class Api:
             await asyncio.sleep(min(0.02, max(0.0, end - time.monotonic())))
 
 
-def make_ledger(path: Path | None, spoiled_apart: bool) -> Ledger:
-    """The ledger of a server, going on where its file ends."""
-    return Ledger(path, spoiled_apart)
-
-
 def _route(request: Request) -> str:
     path = re.sub(r"^(/v1/(?:files|batches)/)[^/]+", r"\1{id}", request.url.path)
     return f"{request.method} {path}"
@@ -264,49 +249,6 @@ def _texts(body: bytes) -> Mapping[str, Any]:
         return {"model": asked.get("model"), "texts": tuple(text for text in texts if isinstance(text, str))}
     except (ValueError, KeyError, TypeError):
         return {}
-
-
-def _mischief_before(act: Act) -> Reply | None:
-    if act.kind.startswith("busy"):
-        style = {"busy": "none", "busy_after": "seconds", "busy_after_ms": "ms"}[act.kind]
-        return _refusal(_slow_down("Rate limit reached.", "requests", act.seconds, style))
-    if act.kind == "quota":
-        return _refusal(_quota())
-    return _status(int(act.kind[7:])) if act.kind.startswith("status_") else None
-
-
-def _status(status: int) -> Reply:
-    return _refusal(Refused(status, "The server had an error while processing your request.", "server_error"))
-
-
-def _quota() -> Refused:
-    message = "You exceeded your current quota, please check your plan and billing details."
-    return Refused(429, message, "insufficient_quota", code="insufficient_quota")
-
-
-def _too_fast(fast: TooFast, model: str, tokens: int, rates: Rates) -> Refused:
-    if fast.wait is None:
-        message = f"Request too large for {model} on {fast.kind}: Limit {fast.limit}, Requested {tokens}."
-        return Refused(429, message, fast.kind, code="rate_limit_exceeded")
-    message = f"Rate limit reached for {model} on {fast.kind} per min: Limit {fast.limit}."
-    return _slow_down(message, fast.kind, fast.wait, rates.retry_after)
-
-
-def _slow_down(message: str, kind: str, seconds: float, style: str) -> Refused:
-    refused = Refused(429, message, kind, code="rate_limit_exceeded")
-    refused.headers = retry_after(seconds, style)
-    return refused
-
-
-def _refusal(refused: Refused) -> Reply:
-    return Reply({"error": refused.error}, refused.status, refused.headers)
-
-
-def _response(reply: Reply) -> Response:
-    headers = {"x-request-id": f"req_{uuid.uuid4().hex}", **reply.headers}
-    if isinstance(reply.body, bytes):
-        return Response(reply.body, reply.status, headers, "application/octet-stream")
-    return Response(json.dumps(reply.body), reply.status, headers, "application/json")
 
 
 def _gone(request: Request) -> bool:

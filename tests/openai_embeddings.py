@@ -109,16 +109,24 @@ def _packaged() -> Any:
 
 
 @functools.cache
-def _encoding() -> Any:
-    os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(Path(sys.prefix, "share", "tiktoken")))
+def vocabulary() -> Any:
+    """The tokens of cl100k_base; not of the registry, in which tests may want to find it missing."""
     import tiktoken
+    from tiktoken_ext import openai_public
 
-    return tiktoken.get_encoding("cl100k_base")
+    kept = os.environ.get("TIKTOKEN_CACHE_DIR")
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(sys.prefix, "share", "tiktoken"))
+    try:
+        return tiktoken.Encoding(**openai_public.cl100k_base())
+    finally:
+        del os.environ["TIKTOKEN_CACHE_DIR"]
+        if kept is not None:
+            os.environ["TIKTOKEN_CACHE_DIR"] = kept
 
 
 def count_tokens(text: str) -> int:
     """The tokens that are billed for a text."""
-    return len(_encoding().encode_ordinary(text))
+    return len(vocabulary().encode_ordinary(text))
 
 
 def parse(body: Any, rules: Rules) -> Asked:
@@ -153,8 +161,11 @@ def _texts(given: Any, limits: Limits) -> list[str]:
     if not isinstance(texts, list) or not texts:
         raise Refused(400, "Invalid 'input': expected a string or an array of at least one string.", param="input")
     if len(texts) > limits.inputs:
-        message = "Invalid 'input': array too long. Expected an array with maximum length {}, but got an array with length {} instead."
-        raise Refused(400, message.format(limits.inputs, len(texts)), param="input", code="array_above_max_length")
+        message = (
+            f"Invalid 'input': array too long. Expected an array with maximum length {limits.inputs}, "
+            f"but got an array with length {len(texts)} instead."
+        )
+        raise Refused(400, message, param="input", code="array_above_max_length")
     if any(isinstance(text, int | list) for text in texts):
         raise Refused(400, "Invalid 'input': this server takes texts, not lists of tokens.", param="input")
     for at, text in enumerate(texts):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,30 +110,28 @@ class Mischief:
             return self._mixes[route].next() if route in self._mixes else None
 
 
-def spoil(rows: np.ndarray, kind: str | None) -> list[Datum]:
+Data = list[Datum]
+
+_SPOILT: Mapping[str, Callable[[Data], Data]] = {
+    "few": lambda data: data[:-1],
+    "many": lambda data: [*data, (len(data), data[0][1])],
+    "none": lambda data: [],
+    "short": lambda data: [(at, row[:-1]) for at, row in data],
+    "long": lambda data: [(at, np.append(row, np.float32(0.5))) for at, row in data],
+    "ragged": lambda data: _last(data, lambda row: row[:-1]),
+    "nan": lambda data: _last(data, lambda row: np.full_like(row, np.nan)),
+    "zeros": lambda data: _last(data, np.zeros_like),
+    "wrong_index": lambda data: [(at + 1, row) for at, row in data],
+    "same_index": lambda data: [(0 if len(data) > 1 else 1, row) for _, row in data],
+    "shuffled": lambda data: data[1::2] + data[::2],
+}
+
+
+def _last(data: Data, change: Callable[[np.ndarray], np.ndarray]) -> Data:
+    at, row = data[-1]
+    return [*data[:-1], (at, change(row))]
+
+
+def spoil(rows: np.ndarray, kind: str | None) -> Data:
     """The vectors with their indices, after that kind of mischief."""
-    data: list[Datum] = list(enumerate(rows))
-    match kind:
-        case "few":
-            return data[:-1]
-        case "many":
-            return [*data, (len(data), rows[0])]
-        case "none":
-            return []
-        case "short":
-            return [(at, row[:-1]) for at, row in data]
-        case "long":
-            return [(at, np.append(row, np.float32(0.5))) for at, row in data]
-        case "ragged":
-            return [*data[:-1], (data[-1][0], data[-1][1][:-1])]
-        case "nan":
-            return [*data[:-1], (data[-1][0], np.full_like(rows[-1], np.nan))]
-        case "zeros":
-            return [*data[:-1], (data[-1][0], np.zeros_like(rows[-1]))]
-        case "wrong_index":
-            return [(at + 1, row) for at, row in data]
-        case "same_index":
-            return [(0 if len(data) > 1 else 1, row) for _, row in data]
-        case "shuffled":
-            return data[1::2] + data[::2]
-    return data
+    return _SPOILT.get(kind or "", list)(list(enumerate(rows)))

@@ -21,7 +21,7 @@ from typing import Any
 
 import uvicorn
 from openai_api import Api, Settings
-from openai_embeddings import EmbeddingModel, packaged, stand_in
+from openai_embeddings import EmbeddingModel, packaged, stand_in, vocabulary
 from openai_ledger import EMBEDDINGS, Ledger
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -89,6 +89,7 @@ class OpenAIServer(Orders):
         port: int = 0,
         **settings: Any,
     ) -> None:
+        vocabulary()  # now, as it looks into the environment, which belongs to the test
         self.ledger = Ledger(ledger, spoiled_apart)
         self.api = Api(models or default_models(), self.ledger, Settings(**settings))
         self._socket = socket.create_server(("127.0.0.1", port), backlog=512)

@@ -20,7 +20,7 @@ from indexer.batches.results import ENDED, Desk, clear, pick_up
 from indexer.batches.sending import Packing, Text, send
 from indexer.batches.state import FILE, BatchState
 from indexer.batches.verdict import Standing
-from indexer.errors import GenerationNotFound
+from indexer.errors import ConfigurationError
 from indexer.ledger import Entry, Ledger
 from indexer.models import Fingerprint
 from indexer.models.cache import EmbeddingCache
@@ -165,19 +165,23 @@ def recorded(folder: CollectionFolder, *, only_open: bool = False) -> list[Batch
         state.close()
 
 
-def cancel(desk: Desk, id: str) -> list[Entry]:
+def cancel(desk: Desk, id: str) -> Batch:
     """Have a batch, by either of its ids, do no more, and keep what it has done; its other texts are free again.
 
-    Where the API takes its time to cancel it, a later run picks it up. Raises GenerationNotFound where there is none.
+    Returns how it is then: where the API takes its time to cancel it, it has not ended, and a later run picks it up.
+    Raises ConfigurationError where there is no such batch under way, and ModelUnavailable.
     """
-    open_ones = open_batches(desk.state)
-    batch = next((one for one in open_ones if id in (one.id, one.batch_id)), None)
+    batch = next((one for one in open_batches(desk.state) if id in (one.id, one.batch_id)), None)
     if batch is None:
-        raise GenerationNotFound(f"Collection {desk.folder.name!r} has no batch {id!r} under way.", param="id")
+        raise ConfigurationError(
+            f"Collection {desk.folder.name!r} has no batch {id!r} under way: `parecido batches` lists them.",
+            param="cancel",
+        )
     if batch.stage in ("intended", "uploaded"):  # the API was not asked for it yet
         desk.state.end(batch, 0, False, None, "it was cancelled before it was sent")
     elif batch.batch_id is not None:
         desk.api.cancel(batch.batch_id)
         if desk.api.get(batch.batch_id) is None:  # nobody will ever answer about it
             desk.state.end(batch, 0, False, None, "it was cancelled, and the server does not know it")
-    return settle(desk)
+    settle(desk)
+    return next(one for one in desk.state.batches() if one.id == batch.id)
