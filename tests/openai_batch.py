@@ -13,7 +13,7 @@ from openai_lines import Line
 from openai_mischief import ANSWER
 
 DONE = ("completed", "failed", "expired", "cancelled")
-FATES = ("fail", "token_limit", "expire", "partly", "forget", "stuck", *ANSWER)
+FATES = ("fine", "fail", "token_limit", "expire", "partly", "forget", "stuck", *ANSWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class Fate:
     """What becomes of a batch."""
 
     kind: str
-    """`fail` at validation, `token_limit` (refused there for too many enqueued tokens), `expire` with a share of the
-    lines done, `partly` (a share of the lines fail with a 500), `forget` (a share of the lines is in no file), `stuck`
-    (stays in progress, half done), or a mischief of answers for a share of the lines."""
+    """`fine`; `fail` at validation, `token_limit` (refused there for too many enqueued tokens), `expire` with a share
+    of the lines done, `partly` (a share of the lines fail with a 500), `forget` (a share of the lines is in no file),
+    `stuck` (stays in progress, half done), or a mischief of answers for a share of the lines."""
     share: float = 0.5
     seed: int = 0
 
