@@ -91,7 +91,7 @@ def test_a_run_killed_at_any_step_while_it_picks_up_neither_loses_nor_pays_twice
     killing.end(place, rows, "not killed")
     for kill in range(1, len(steps) + 1):
         place, rows = killing.start()
-        killing.run(place)
+        place.run()
         killing.server.advance(TO_THE_END)
         assert killing.run(place, kill) is None
         killing.end(place, rows, f"killed before step {kill}, {steps[kill - 1]}, of {steps}")
