@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +99,3 @@ class Posted(Place):
                     assert vector.tobytes() == self.stand_in.embed_query([part.segment.text(row) or ""])[0].tobytes()
                     found[part.segment.id(row)] = part.segment.text(row)
         return found == {row["id"]: row["text"] for row in rows}
-
-
-def other_model(stand_in: StandIn) -> Fingerprint:
-    """The fingerprint of the same model as it would be elsewhere."""
-    return replace(stand_in.fingerprint, space="elsewhere")

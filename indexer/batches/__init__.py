@@ -43,12 +43,9 @@ def desk(
     folder: CollectionFolder, providers: Providers, cache: EmbeddingCache, paid: Ledger, run: str
 ) -> Iterator[Desk]:
     """Where batches are sent from and picked up; the collection's lock is held."""
-    state = BatchState(folder.path)
-    try:
+    with contextlib.closing(BatchState(folder.path)) as state, contextlib.closing(OpenAIBatches(providers)) as api:
         state.forget_staged()
-        yield Desk(folder, state, OpenAIBatches(providers), cache, paid, providers, run)
-    finally:
-        state.close()
+        yield Desk(folder, state, api, cache, paid, providers, run)
 
 
 def settle(desk: Desk, fresh: Sequence[str] = ()) -> list[Entry]:
@@ -158,11 +155,8 @@ def recorded(folder: CollectionFolder, *, only_open: bool = False) -> list[Batch
     """The batches of a collection, oldest first; reads only, whoever holds the collection."""
     if storage.size(folder.path / FILE) is None:
         return []
-    state = BatchState(folder.path)
-    try:
+    with contextlib.closing(BatchState(folder.path)) as state:
         return open_batches(state) if only_open else state.batches()
-    finally:
-        state.close()
 
 
 def cancel(desk: Desk, id: str) -> Batch:

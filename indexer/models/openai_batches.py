@@ -7,26 +7,32 @@ once, and where nobody can tell whether it has worked, None says so; the batch i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import orjson
+
+from indexer import storage
 from indexer.errors import ModelUnavailable
 from indexer.providers import Providers, shown
 from indexer.storage import OutputFile
 
 if TYPE_CHECKING:
     from openai import OpenAI
-    from openai.types import Batch
 
 ENDPOINT: Literal["/v1/embeddings"] = "/v1/embeddings"
 OURS = "parecido"
 """The key in a batch's metadata whose value is our id of it."""
-PAGE = 100
 CHUNK = 1 << 16
 """Bytes that are read at once of what comes back."""
 TRIES = 4
+"""How often a call is tried again, by the client, which honours Retry-After."""
+UPLOAD_SECONDS = 600.0
+"""What a file that comes or goes may take; its pieces have the time of any other request."""
+
+Found = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,87 +61,95 @@ class OpenAIBatches:
     """The Batch API of one server. Every method raises ModelUnavailable where the server does not do what it should."""
 
     def __init__(self, providers: Providers) -> None:
+        """Asks nothing yet."""
         self._settings = providers.openai
         self.server = shown(providers.openai.base_url)
         """Its address without credentials."""
         self._made: OpenAI | None = None
 
+    def close(self) -> None:
+        """Let go of connections."""
+        if self._made is not None:
+            self._made.close()
+            self._made = None
+
     def upload(self, path: Path, name: str) -> str:
         """Have the API keep a file; returns its id there."""
-        with self._asked("upload a batch's file to"), path.open("rb") as file:
-            return self._client.files.create(file=(name, file), purpose="batch").id
+
+        def ask(client: OpenAI) -> Any:
+            with storage.disk(path, "read"), path.open("rb") as file:
+                patient = client.with_options(timeout=UPLOAD_SECONDS)
+                return patient.files.with_raw_response.create(file=(name, file), purpose="batch")
+
+        return str(_id(self._sure("take a batch's file", ask)))
 
     def uploaded(self, name: str, size: int) -> str | None:
         """The id of the file of that name and length; None where the API has none."""
-        with self._asked("list the files of"):
-            files = self._client.files.list(purpose="batch", order="desc")
-            return next((file.id for file in files if file.filename == name and file.bytes == size), None)
+        files = self._pages("list its files", lambda client, more: client.files.with_raw_response.list(
+            purpose="batch", order="desc", **more))  # fmt: skip
+        return next((_id(one) for one in files if one.get("filename") == name and one.get("bytes") == size), None)
 
     def has(self, file: str) -> bool:
         """Whether the API has that file."""
-        with self._asked("look for a file of"):
-            return self._found(lambda: self._client.files.retrieve(file)) is not None
+        return self._ask("say what it has", lambda client: client.files.with_raw_response.retrieve(file)) is not None
 
     def create(self, file: str, ours: str) -> RemoteBatch | None:
-        """Have the texts of a file embedded within a day; None where the answer is lost, and it may be so or not."""
-        from openai import APIConnectionError, InternalServerError
+        """Have the texts of a file embedded within a day; None where the answer is lost, and it may be so or not.
 
-        with self._asked("ask for a batch of"), contextlib.suppress(APIConnectionError, InternalServerError):
-            made = self._client.with_options(max_retries=0).batches.create(
+        Where ModelUnavailable is raised there is no such batch.
+        """
+
+        def ask(client: OpenAI) -> Any:
+            return client.with_options(max_retries=0).batches.with_raw_response.create(
                 completion_window="24h", endpoint=ENDPOINT, input_file_id=file, metadata={OURS: ours}
             )
-            return _remote(made)
+
+        with contextlib.suppress(_Unsure):
+            return _remote(self._sure("take a batch", ask, once=True))
         return None
 
-    def named(self, ours: set[str], since: int) -> Iterator[RemoteBatch]:
+    def named(self, ours: Collection[str], since: int) -> Iterator[RemoteBatch]:
         """The batches of these ids of ours, newest first, of those that were made since then."""
-        with self._asked("list the batches of"):
-            for batch in self._client.batches.list(limit=PAGE):
-                if batch.created_at < since:
-                    break
-                if (batch.metadata or {}).get(OURS) in ours:
-                    yield _remote(batch)
+        pages = self._pages("list its batches", lambda client, more: client.batches.with_raw_response.list(
+            limit=100, **more))  # fmt: skip
+        for one in pages:
+            batch = _remote(one)
+            if batch.made_at < since:
+                break
+            if batch.ours in ours:
+                yield batch
 
     def get(self, id: str) -> RemoteBatch | None:
         """The batch of that id of the API's; None where the API knows none."""
-        with self._asked("ask for a batch of"):
-            found = self._found(lambda: self._client.batches.retrieve(id))
-        return _remote(found) if found is not None else None
+        found = self._ask("say how far a batch is", lambda client: client.batches.with_raw_response.retrieve(id))
+        return None if found is None else _remote(found)
 
     def cancel(self, id: str) -> None:
         """Have a batch do no more; what it has done comes as ever. Nothing happens where it is over, or not known."""
-        from openai import BadRequestError, ConflictError
-
-        with self._asked("cancel a batch of"), contextlib.suppress(BadRequestError, ConflictError):
-            self._found(lambda: self._client.batches.cancel(id))
+        batch = self.get(id)
+        if batch is not None and batch.status in ("validating", "in_progress"):
+            self._ask("cancel a batch", lambda client: client.batches.with_raw_response.cancel(id))
 
     def download(self, file: str, path: Path) -> None:
-        """Write what is in a file of the API's into a new file; nothing of it stays where that fails."""
-        from httpx2 import TransportError
+        """Write what is in a file of the API's into a new file; raises ModelUnavailable unless all of it came."""
+        described = self._sure("describe a file", lambda client: client.files.with_raw_response.retrieve(file))
 
-        for left in reversed(range(TRIES)):
-            with contextlib.suppress(*([TransportError] if left else [])), self._asked("fetch the answers of"):
-                size = self._client.files.retrieve(file).bytes
-                self._fetch(file, path, size)
-                return
+        def ask(client: OpenAI) -> int:
+            storage.remove(path)
+            patient = client.with_options(timeout=UPLOAD_SECONDS)
+            with OutputFile(path) as out, patient.files.with_streaming_response.content(file) as response:
+                return sum(out.write(chunk) for chunk in response.iter_bytes(CHUNK))
+
+        written = self._tried("hand out a file", ask)
+        if written != described.get("bytes"):
+            raise ModelUnavailable(
+                f"A file of {self.server} came with {written} instead of {described.get('bytes')} bytes: run it again.",
+                param="model",
+            )
 
     def delete(self, file: str) -> None:
         """Have the API keep a file no longer; one that it does not know is gone already."""
-        with self._asked("remove a file of"):
-            self._found(lambda: self._client.files.delete(file))
-
-    def _fetch(self, file: str, path: Path, size: int) -> None:
-        path.unlink(missing_ok=True)
-        written = 0
-        with OutputFile(path) as out:
-            with self._client.files.with_streaming_response.content(file) as response:
-                for chunk in response.iter_bytes(CHUNK):
-                    written += out.write(chunk)
-            out.complete()
-        if written < size:
-            raise ModelUnavailable(
-                f"The file {file!r} of {self.server} ends after {written:,} of {size:,} bytes: run it again."
-            )
+        self._ask("remove a file", lambda client: client.files.with_raw_response.delete(file))
 
     @property
     def _client(self) -> OpenAI:
@@ -152,38 +166,86 @@ class OpenAIBatches:
             )
         return self._made
 
-    @contextlib.contextmanager
-    def _asked(self, act: str) -> Iterator[None]:
-        from openai import APIError
+    def _pages(self, act: str, ask: Callable[[OpenAI, Found], Any]) -> Iterator[Found]:
+        """The objects of a list, page after page."""
+        more: Found = {}
+        while True:
+            page = self._sure(act, lambda client, more=more: ask(client, more))  # type: ignore[misc]
+            objects = page.get("data")
+            if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
+                raise self._garbled(act)
+            yield from objects
+            if not (objects and page.get("has_more")):
+                return
+            more = {"after": _id(objects[-1])}
 
-        try:
-            yield
-        except APIError as error:
-            said = error.message.rstrip(".")
-            raise ModelUnavailable(f"Cannot {act} {self.server}: {said}. Run it again.", param="model") from error
+    def _sure(self, act: str, ask: Callable[[OpenAI], Any], once: bool = False) -> Found:
+        found = self._ask(act, ask, once)
+        if found is None:
+            raise ModelUnavailable(f"{self.server} cannot {act}: it knows nothing of it. Run it again.", param="model")
+        return found
 
-    def _found(self, ask: Any) -> Any:
-        """What the API answers; None where it knows no such thing."""
-        from openai import NotFoundError
-
-        try:
-            return ask()
-        except NotFoundError:
+    def _ask(self, act: str, ask: Callable[[OpenAI], Any], once: bool = False) -> Found | None:
+        """The object that the API answers with; None where it knows no such thing."""
+        raw = self._tried(act, ask, once)
+        if raw is None:
             return None
+        try:
+            found = orjson.loads(raw.content)
+        except orjson.JSONDecodeError:
+            found = None
+        if not isinstance(found, dict) or not isinstance(found.get("id", ""), str):
+            raise self._garbled(act, once)
+        return found
+
+    def _tried(self, act: str, ask: Callable[[OpenAI], Any], once: bool = False) -> Any:
+        from httpx2 import TransportError
+        from openai import APIConnectionError, APIStatusError
+
+        try:
+            return ask(self._client)
+        except (APIConnectionError, TransportError) as error:
+            raise _error(once, f"{self.server} could not be asked to {act}: {error}") from error
+        except APIStatusError as error:
+            if error.status_code == 404:
+                return None
+            words = f"{self.server} does not {act}: {error.message}"
+            raise _error(once and error.status_code >= 500, words) from error
+
+    def _garbled(self, act: str, once: bool = False) -> Exception:
+        return _error(once, f"{self.server} was asked to {act}, and what came is no answer.")
 
 
-def _remote(batch: Batch) -> RemoteBatch:
-    problem = next(iter((batch.errors.data if batch.errors else None) or ()), None)
+class _Unsure(Exception):
+    """Nobody can tell whether the API has done as it was asked."""
+
+
+def _error(once: bool, message: str) -> Exception:
+    """What is raised where something was asked that may be asked but once, or anything else."""
+    return _Unsure(message) if once else ModelUnavailable(f"{message} Run it again.", param="model")
+
+
+def _id(found: Found) -> Any:
+    return found.get("id")
+
+
+def _number(value: Any) -> int:
+    return value if type(value) is int else 0
+
+
+def _remote(found: Found) -> RemoteBatch:
+    errors, counts, usage = (found.get(key) or {} for key in ("errors", "request_counts", "usage"))
+    problem: Found = next(iter(errors.get("data") or ()), {})
     return RemoteBatch(
-        id=batch.id,
-        ours=(batch.metadata or {}).get(OURS),
-        status=batch.status,
-        file_id=batch.input_file_id,
-        output_id=batch.output_file_id,
-        error_id=batch.error_file_id,
-        made_at=batch.created_at,
-        done=batch.request_counts.completed + batch.request_counts.failed if batch.request_counts else 0,
-        tokens=batch.usage.total_tokens if batch.usage else 0,
-        problem=(problem.message or problem.code or "") if problem else "",
-        problem_code=(problem.code or "") if problem else "",
+        id=str(found.get("id")),
+        ours=(found.get("metadata") or {}).get(OURS),
+        status=str(found.get("status")),
+        file_id=str(found.get("input_file_id")),
+        output_id=found.get("output_file_id"),
+        error_id=found.get("error_file_id"),
+        made_at=_number(found.get("created_at")),
+        done=_number(counts.get("completed")) + _number(counts.get("failed")),
+        tokens=_number(usage.get("total_tokens")),
+        problem=str(problem.get("message") or problem.get("code") or ""),
+        problem_code=str(problem.get("code") or ""),
     )
