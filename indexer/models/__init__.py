@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from indexer.config import CollectionSettings
+from indexer.errors import ConfigurationError
 from indexer.providers import OPENAI, Providers
 from indexer.vectors import Vectors
 
@@ -153,6 +154,13 @@ def identify(
         from indexer.models import openai
 
         return openai.identify(settings, providers, published)
+    for setting in ("dimensions", "space"):
+        if getattr(settings, setting) is not None:
+            raise ConfigurationError(
+                f"{setting} is for models behind an API, whose names begin with {OPENAI!r}, and model is "
+                f"{settings.model!r}: leave it out.",
+                param=setting,
+            )
     from indexer.models import sentence_transformers
 
     return sentence_transformers.identify(settings.model, settings.query_prompt, settings.document_prompt)

@@ -1,0 +1,47 @@
+"""When is an API given up?
+
+When it has answered nothing for too long, when it answers one request wrongly again and again, or when it refuses
+one text after the other in the same words and has taken none: then it is not the texts that are at fault.
+"""
+
+from __future__ import annotations
+
+import re
+
+WRONG_ANSWERS = 4
+"""How often one request may be answered wrongly."""
+REFUSED_ALIKE = 16
+"""How many texts may be refused in the same words while none was taken."""
+
+
+class Patience:
+    """What a run has gone through with an API so far. Times are of a clock that never jumps."""
+
+    def __init__(self, give_up_seconds: float) -> None:
+        self.seconds = give_up_seconds
+        self._failing_since: float | None = None
+        self._taken = False
+        self._alike: dict[str, int] = {}
+
+    def answered(self) -> None:
+        """A request was answered as it should be."""
+        self._failing_since = None
+        self._taken = True
+
+    def failed(self, now: float, wait: float) -> bool:
+        """Whether to give up, after a request that failed and may be tried again in so many seconds."""
+        if self._failing_since is None:
+            self._failing_since = now
+        return now - self._failing_since >= self.seconds or wait >= self.seconds
+
+    def heard(self) -> None:
+        """A request was refused for what was in it: the API is there."""
+        self._failing_since = None
+
+    def refused(self, words: str) -> bool:
+        """Whether to give up, after a text that was refused in these words."""
+        if self._taken:
+            return False
+        meant = re.sub(r"\d+", "0", words)
+        self._alike[meant] = self._alike.get(meant, 0) + 1
+        return self._alike[meant] >= REFUSED_ALIKE
