@@ -116,7 +116,7 @@ class Batched:
 
     def _packing(self) -> Packing:
         run = self.run
-        return Packing(self.desk.state, run.fingerprint, self.desk.api.server, run.settings.dimensions, run.scratch)
+        return Packing(self.desk.state, run.fingerprint, self.desk.api.server, run.providers, run.scratch)
 
     def _send(self, packing: Packing, exact: bool) -> None:
         meter = self._metered("batch")

@@ -38,7 +38,7 @@ def texts(rows: list[dict[str, Any]]) -> dict[str, int]:
 
 def fingerprint_of(url: str, name: str = MODEL, dimension: int = 16) -> Fingerprint:
     """The identity of vectors that the test server makes."""
-    return Fingerprint("openai", name, "", dimension, "", "", "", normalised=True, space=url)
+    return Fingerprint("openai", name, "", dimension, "", "", "api", normalised=True, space=url)
 
 
 def providers_of(url: str, price: str = "1000") -> Providers:

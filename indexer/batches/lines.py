@@ -5,22 +5,20 @@ A file that is uploaded is JSON Lines, one request with one text a line:
     {"custom_id": the text's key in hexadecimal, "method": "POST", "url": "/v1/embeddings",
      "body": {"model", "input", "encoding_format": "base64", and "dimensions" where that length is asked for}}
 
-The files that come back hold one answer a line, in any order (https://platform.openai.com/docs/api-reference/batch). A
-vector counts only where it has the right length and nothing in it is infinite or no number.
+The files that come back hold one answer a line, in any order (https://platform.openai.com/docs/api-reference/batch),
+each of which is what a request by itself would have been answered.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import orjson
 
+from indexer.models.openai_answers import BadAnswer, of_document
 from indexer.models.openai_batches import ENDPOINT
 from indexer.vectors import Vectors
 
@@ -38,7 +36,7 @@ class Answer:
 
     key: bytes
     vector: Vectors | None
-    """(dimension,) float32, of whatever length; None where there is none."""
+    """(dimension,) float32, of length 1; None where there is none."""
     reason: str = ""
     """Why there is none."""
     refused: bool = False
@@ -97,27 +95,11 @@ def read_answer(line: bytes, dimension: int) -> Answer:
 
 
 def _vector(key: bytes, body: Any, dimension: int) -> Answer:
-    tokens = 0
     try:
-        (data,) = body["data"]
-        usage = (body.get("usage") or {}).get("total_tokens", 0)
-        tokens = usage if isinstance(usage, int) and usage > 0 else 0
-        vector = _decoded(data["embedding"])
-    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
-        return Answer(key, None, f"the API's answer is no vector ({type(error).__name__}: {error})", tokens=tokens)
-    if vector.shape != (dimension,):
-        reason = f"the API's answer is no vector of {dimension} numbers, but of {vector.size}"
-        return Answer(key, None, reason, tokens=tokens)
-    if not np.isfinite(vector).all() or not vector.any():
-        return Answer(key, None, "the API's answer is a vector with infinite or no numbers", tokens=tokens)
-    return Answer(key, vector, tokens=tokens)
-
-
-def _decoded(embedding: Any) -> Vectors:
-    """Base64 of little-endian float32, or a list of numbers: some servers know no base64."""
-    if isinstance(embedding, str):
-        return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4").astype(np.float32)
-    return np.asarray(embedding, dtype=np.float32)
+        vectors, billed = of_document(body, 1, dimension)
+    except BadAnswer as error:
+        return Answer(key, None, error.reason, tokens=error.billed or 0)
+    return Answer(key, vectors[0], tokens=billed or 0)
 
 
 def _message(error: Any) -> str:

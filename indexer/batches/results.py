@@ -23,18 +23,17 @@ from indexer.batches.state import BatchState
 from indexer.errors import ModelUnavailable
 from indexer.ledger import Entry, Ledger
 from indexer.models.cache import EmbeddingCache
+from indexer.models.openai import OpenAIModel
 from indexer.models.openai_batches import OpenAIBatches, RemoteBatch
 from indexer.prices import cost, price_of
 from indexer.providers import Providers
 from indexer.storage import CollectionFolder
-from indexer.vectors import normalise
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 AT_ONCE = 256
 """Answers that are kept in one step."""
 MOST_FAILURES = 3
 """Answers that are no vectors, after which a text is taken for refused."""
-NUMERIC_PATH = "openai batch"
 
 log = logging.getLogger("parecido")
 
@@ -124,7 +123,7 @@ def _keep(desk: Desk, batch: Batch, answers: list[Answer], came: _Sum) -> None:
     good = {answer.key: answer.vector for answer in fresh.values() if answer.vector is not None}
     if good:
         cache = desk.cache.for_run(batch.fingerprint, desk.folder.path)
-        cache.put(list(good), normalise(np.stack(list(good.values()))), NUMERIC_PATH)
+        cache.put(list(good), np.stack(list(good.values())), OpenAIModel.numeric_path)
     desk.state.settle(batch, (_outcome(answer, asked[key]) for key, answer in fresh.items()))
     came.answers += len(answers)
     came.vectors += sum(answer.vector is not None for answer in answers)

@@ -21,7 +21,8 @@ from indexer.batches.state import BatchState
 from indexer.errors import ModelUnavailable
 from indexer.models import Fingerprint
 from indexer.models.openai_batches import OpenAIBatches, RemoteBatch
-from indexer.providers import OPENAI
+from indexer.models.openai_known import dimensions_to_send, known
+from indexer.providers import OPENAI, Providers
 from indexer.storage import OutputFile
 
 MOST_REQUESTS = 50_000
@@ -49,11 +50,12 @@ class Packing:
     """Puts texts into files within the limits; they are staged, and nothing is sent."""
 
     def __init__(
-        self, state: BatchState, fingerprint: Fingerprint, server: str, dimensions: int | None, scratch: Path
+        self, state: BatchState, fingerprint: Fingerprint, server: str, providers: Providers, scratch: Path
     ) -> None:
         self._state, self._fingerprint, self._server, self._scratch = state, fingerprint, server, scratch
         self._model = fingerprint.name.removeprefix(OPENAI)
-        self._dimensions = dimensions
+        model = known(fingerprint.name, providers.of(fingerprint.name))
+        self._dimensions = dimensions_to_send(fingerprint.dimension, model)
         self._most_tokens = state.most_tokens(fingerprint)
         self._file: OutputFile | None = None
         self._batch = ""

@@ -16,6 +16,8 @@ import orjson
 
 from indexer import storage
 from indexer.errors import ModelUnavailable
+from indexer.models.openai_client import Connection
+from indexer.models.openai_failures import Failure, explain
 from indexer.providers import Providers, shown
 from indexer.storage import OutputFile
 
@@ -65,13 +67,11 @@ class OpenAIBatches:
         self._settings = providers.openai
         self.server = shown(providers.openai.base_url)
         """Its address without credentials."""
-        self._made: OpenAI | None = None
+        self._connection = Connection(self._settings)
 
     def close(self) -> None:
         """Let go of connections."""
-        if self._made is not None:
-            self._made.close()
-            self._made = None
+        self._connection.close()
 
     def upload(self, path: Path, name: str) -> str:
         """Have the API keep a file; returns its id there."""
@@ -151,21 +151,6 @@ class OpenAIBatches:
         """Have the API keep a file no longer; one that it does not know is gone already."""
         self._ask("remove a file", lambda client: client.files.with_raw_response.delete(file))
 
-    @property
-    def _client(self) -> OpenAI:
-        if self._made is None:
-            from openai import OpenAI
-
-            if self._settings.api_key is None:
-                raise ModelUnavailable("OPENAI_API_KEY is not set: set it and run it again.", param="model")
-            self._made = OpenAI(
-                api_key=self._settings.api_key.get_secret_value(),
-                base_url=self._settings.base_url,
-                timeout=self._settings.timeout_seconds,
-                max_retries=TRIES,
-            )
-        return self._made
-
     def _pages(self, act: str, ask: Callable[[OpenAI, Found], Any]) -> Iterator[Found]:
         """The objects of a list, page after page."""
         more: Found = {}
@@ -199,30 +184,32 @@ class OpenAIBatches:
         return found
 
     def _tried(self, act: str, ask: Callable[[OpenAI], Any], once: bool = False) -> Any:
-        from httpx2 import TransportError
-        from openai import APIConnectionError, APIStatusError
+        """What is answered; None where the API knows no such thing."""
 
-        try:
-            return ask(self._client)
-        except (APIConnectionError, TransportError) as error:
-            raise _error(once, f"{self.server} could not be asked to {act}: {error}") from error
-        except APIStatusError as error:
-            if error.status_code == 404:
-                return None
-            words = f"{self.server} does not {act}: {error.message}"
-            raise _error(once and error.status_code >= 500, words) from error
+        def patiently(client: OpenAI) -> Any:
+            return ask(client if once else client.with_options(max_retries=TRIES))
+
+        outcome = self._connection.call(patiently, self._settings.timeout_seconds)
+        if not isinstance(outcome, Failure):
+            return outcome
+        if outcome.status == 404:
+            return None
+        if once and (outcome.status or 500) >= 500:
+            raise _Unsure
+        if outcome.status == 401 or outcome.spent:
+            raise explain(outcome, "", self.server)
+        raise ModelUnavailable(f"{self.server} does not {act}: {outcome.words} Run it again.", param="model")
 
     def _garbled(self, act: str, once: bool = False) -> Exception:
-        return _error(once, f"{self.server} was asked to {act}, and what came is no answer.")
+        if once:
+            return _Unsure()
+        return ModelUnavailable(
+            f"{self.server} was asked to {act}, and what came is no answer. Run it again.", param="model"
+        )
 
 
 class _Unsure(Exception):
     """Nobody can tell whether the API has done as it was asked."""
-
-
-def _error(once: bool, message: str) -> Exception:
-    """What is raised where something was asked that may be asked but once, or anything else."""
-    return _Unsure(message) if once else ModelUnavailable(f"{message} Run it again.", param="model")
 
 
 def _id(found: Found) -> Any:
