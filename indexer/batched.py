@@ -17,15 +17,13 @@ from indexer import models
 from indexer.batches import committed, open_batches, settle, stage, wait, withheld
 from indexer.batches.results import Desk
 from indexer.batches.sending import Packing, intend
-from indexer.batches.verdict import Verdict, verdict
+from indexer.batches.verdict import AT_ONCE, Verdict, verdict
 from indexer.chunking import document_chunker
 from indexer.errors import BrakeRefused, ConfigurationError, ModelUnavailable
 from indexer.intake import Intake, Run
 from indexer.ledger import Entry
 from indexer.meter import Meter, metered
 from indexer.windows import needs
-
-NOTHING_PENDING = Verdict(sends=False, publishes=True, pending=0, reason="")
 
 log = logging.getLogger("parecido")
 
@@ -41,7 +39,7 @@ class Batched:
     """By `time.monotonic`, until which it waits for batches."""
     entries: list[Entry] = field(default_factory=list)
     """What was paid for what it has picked up."""
-    verdict: Verdict = NOTHING_PENDING
+    verdict: Verdict = AT_ONCE
 
     @property
     def wanted(self) -> bool:
@@ -88,7 +86,9 @@ class Batched:
 
     def withheld(self, keys: Sequence[bytes]) -> Mapping[bytes, str | None]:
         """What the model is not asked for."""
-        return withheld(self.desk, self.run.fingerprint, keys) if self.wanted else {}
+        if not self.wanted:
+            return {}
+        return withheld(self.desk, self.run.fingerprint, keys, at_once=not self.verdict.sends)
 
     def meter(self) -> Meter:
         """What counts and stops what is asked for at once, at the normal rate."""

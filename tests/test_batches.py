@@ -143,6 +143,22 @@ def test_a_batch_that_was_too_large_for_the_queue_is_sent_in_smaller_ones(place:
     server.advance(TO_THE_END)
     place.run()
     assert [batch.requests for batch in place.batches] == [10, 5, 5]
+    server.advance(TO_THE_END)
+    assert place.run().published
+
+
+def test_a_queue_that_is_full_gets_no_more_than_it_takes_until_all_is_through(
+    place: Posted, server: OpenAIServer
+) -> None:
+    tokens = 5
+    server.set(limits={"enqueued_tokens": 8 * tokens})
+    for _ in range(12):
+        if place.run(rows(40)).published:
+            break
+        server.advance(TO_THE_END)
+    assert place.holds(rows(40))
+    assert place.asked.paid == texts(rows(40))
+    assert place.asked.asked("POST /v1/batches") < 20
 
 
 @pytest.mark.parametrize("fate", ["nan", "short", "none", "many", "zeros"])

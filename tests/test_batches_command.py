@@ -80,11 +80,18 @@ def test_status_tells_what_is_under_way(shell: Shell, server: OpenAIServer) -> N
     said = shell("status")
     assert "4 texts with the Batch API, 2 done, in 1 batch" in said
     assert "a later run picks them up" in said
-    (told,) = shell.printed("status")
+    (told,) = shell.printed("status")["collections"]
     assert told["pending"] == {"batches": 1, "texts": 4, "done": 2}
     server.advance(TO_THE_END)
     shell("index")
-    assert shell.printed("status")[0]["pending"] is None
+    assert shell.printed("status")["collections"][0]["pending"] is None
+
+
+def test_what_is_under_way_is_not_estimated_to_be_paid_again(shell: Shell) -> None:
+    assert shell.printed("estimate")["to_embed"] == 4
+    shell("index", code=PENDING)
+    write_rows(shell.source, rows(6))
+    assert shell.printed("estimate")["to_embed"] == 2
 
 
 def test_batches_are_listed_with_what_they_came_to(shell: Shell, server: OpenAIServer) -> None:

@@ -131,14 +131,30 @@ def stage(desk: Desk, fingerprint: Fingerprint, needs: Iterable[Need], each: int
     return found
 
 
-def withheld(desk: Desk, fingerprint: Fingerprint, keys: Sequence[bytes]) -> Mapping[bytes, str | None]:
-    """The texts that a run must not ask a model for: why they are refused, or None where they are under way."""
+def withheld(desk: Desk, fingerprint: Fingerprint, keys: Sequence[bytes], at_once: bool) -> Mapping[bytes, str | None]:
+    """The texts that a run must not ask a model for: why they are refused, or None for those that it waits for.
+
+    Where it embeds `at_once`, the refused ones alone; else all of them.
+    """
     sent = desk.state.sent(fingerprint, keys)
-    return {
-        key: one.reason if one.state == "refused" else None
-        for key, one in sent.items()
-        if one.state in ("asked", "refused")
-    }
+    refused = {key: one.reason for key, one in sent.items() if one.state == "refused"}
+    return refused if at_once else {**dict.fromkeys(keys), **refused}
+
+
+def not_sent(folder: CollectionFolder, fingerprint: Fingerprint, needs: Iterable[Need]) -> Iterator[Need]:
+    """The same without the texts that the Batch API has, or has refused; reads only."""
+    with contextlib.closing(BatchState(folder.path)) as state:
+        for need in needs:
+            sent = state.sent(fingerprint, need.keys)
+            left = [
+                row for row, key in enumerate(need.keys) if key not in sent or sent[key].state in ("done", "failed")
+            ]
+            yield Need(
+                keys=[need.keys[row] for row in left],
+                texts=[need.texts[row] for row in left],
+                tokens=[need.tokens[row] for row in left],
+                passages=need.passages,
+            )
 
 
 def committed(store: Path, providers: Providers) -> int:

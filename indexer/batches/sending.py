@@ -28,6 +28,8 @@ from indexer.storage import OutputFile
 MOST_REQUESTS = 50_000
 """Lines in a file; each has one input, of which there may be as many."""
 MOST_BYTES = 200_000_000
+AT_ONCE = 2
+"""Most batches under way where the API's queue was full before."""
 UNSURE_SECONDS = 60
 """How long a batch that was asked for without an answer may take to appear on the server."""
 CLOCKS_APART = 86_400
@@ -57,6 +59,9 @@ class Packing:
         model = known(fingerprint.name, providers.of(fingerprint.name))
         self._dimensions = dimensions_to_send(fingerprint.dimension, model)
         self._most_tokens = state.most_tokens(fingerprint)
+        self._queued = _queued(state, fingerprint)
+        self._room = None if self._most_tokens is None else AT_ONCE * self._most_tokens - self._queued
+        """Tokens that the API's queue may have room for; None where it never was full."""
         self._file: OutputFile | None = None
         self._batch = ""
         self._requests = self._bytes = self._tokens = 0
@@ -65,8 +70,11 @@ class Packing:
         self.tokens = 0
 
     def add(self, texts: Sequence[Text]) -> None:
-        """Have the texts in files and remembered; none of them may be in one already."""
-        placed = [(text.key, self._put(text)) for text in texts]
+        """Have the texts in files and remembered; none of them may be in one already.
+
+        What the API's queue has no room for is left to a later run.
+        """
+        placed = [(text.key, self._put(text)) for text in texts if self._has_room(text.tokens)]
         self._state.stage_texts(placed)
 
     def finish(self) -> None:
@@ -92,12 +100,21 @@ class Packing:
         self.tokens += text.tokens
         return self._batch
 
+    def _has_room(self, tokens: int) -> bool:
+        return self._room is None or self.tokens + tokens <= self._room or not (self.tokens or self._queued)
+
     def _is_full(self, bytes: int, tokens: int) -> bool:
         return (
             self._requests >= MOST_REQUESTS
             or self._bytes + bytes > MOST_BYTES
             or (self._most_tokens is not None and self._tokens + tokens > self._most_tokens)
         )
+
+
+def _queued(state: BatchState, fingerprint: Fingerprint) -> int:
+    """Tokens that the API's queue has, as far as they are ours."""
+    batches = state.batches("intended", "uploaded", "creating", "under way")
+    return sum(batch.tokens for batch in batches if batch.fingerprint == fingerprint)
 
 
 def intend(state: BatchState, scratch: Path, batches: Sequence[str]) -> None:

@@ -55,6 +55,8 @@ LOOKUP = 500
 """Texts asked for at once; SQLite takes 999 parameters at least."""
 QUEUE_FULL = "token_limit_exceeded"
 """What the API says where more tokens would be queued than the account may."""
+REMEMBERED_SECONDS = 7 * 86_400
+"""How long that counts: an account may get a longer queue."""
 KEPT = 1000
 """How many batches that are over are remembered."""
 
@@ -140,8 +142,11 @@ class BatchState:
 
     def most_tokens(self, fingerprint: Fingerprint) -> int | None:
         """How many tokens a batch may have at most, as those tell that were too large for the API's queue."""
-        query = f"SELECT min(tokens) FROM batches WHERE space = {_SPACE} AND reason LIKE '{QUEUE_FULL}%'"  # noqa: S608
-        refused = next((row[0] for row in self._read(query, (_text(fingerprint),))), None)
+        query = (
+            f"SELECT min(tokens) FROM batches WHERE space = {_SPACE} AND reason LIKE '{QUEUE_FULL}%' AND made_at > ?"  # noqa: S608
+        )
+        lately = int(time.time()) - REMEMBERED_SECONDS
+        refused = next((row[0] for row in self._read(query, (_text(fingerprint), lately))), None)
         query = f"SELECT max(tokens) FROM batches WHERE space = {_SPACE} AND status = 'completed'"  # noqa: S608
         done = next((row[0] for row in self._read(query, (_text(fingerprint),))), None)
         return None if refused is None else max(refused // 2, done or 1)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LATE_SHARE = 0.5
+"""Of what was picked up, how much a rebuild takes at the normal price so that it comes to an end."""
+
 
 @dataclass(slots=True)
 class Standing:
@@ -43,20 +46,24 @@ class Verdict:
     """Why it publishes nothing, or not all; empty where it does."""
 
 
+AT_ONCE = Verdict(sends=False, publishes=True, pending=0, reason="")
+
+
 def verdict(found: Standing, *, batch: bool, everything: bool) -> Verdict:
     """Decide; `batch` is whether texts are to be sent in batches, `everything` whether every item is written again."""
-    if found.owed:
-        sent = found.owed + found.new if batch else found.under_way
-        if not batch and not found.under_way:  # what has failed is embedded at once
-            return Verdict(sends=False, publishes=True, pending=0, reason="")
-        return Verdict(batch, False, sent, f"{_texts(sent)} with the Batch API; a later run picks them up")
-    if not found.new or not batch:
-        return Verdict(sends=False, publishes=True, pending=0, reason="")
-    if not found.picked_up:
-        return Verdict(True, False, found.new, f"{_texts(found.new)} with the Batch API; a later run picks them up")
-    if everything:  # or else it would never come to an end
-        return Verdict(sends=False, publishes=True, pending=0, reason="")
+    if not batch:  # what has failed is embedded at once, as is what is new
+        return _waits(found.under_way, sends=False) if found.under_way else AT_ONCE
+    if found.owed or (found.new and not found.picked_up):
+        return _waits(found.owed + found.new, sends=True)
+    if not found.new:
+        return AT_ONCE
+    if everything:  # which has to come to an end
+        return AT_ONCE if found.new <= found.picked_up * LATE_SHARE else _waits(found.new, sends=True)
     return Verdict(True, True, found.new, f"{_texts(found.new)} that came later with the Batch API")
+
+
+def _waits(count: int, sends: bool) -> Verdict:
+    return Verdict(sends, False, count, f"{_texts(count)} with the Batch API; a later run picks them up")
 
 
 def _texts(count: int) -> str:
