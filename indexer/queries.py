@@ -14,15 +14,7 @@ from typing import Any
 import numpy as np
 
 from indexer import filters
-from indexer.answers import (
-    BatchAnswer,
-    Hit,
-    Hits,
-    Include,
-    ItemAnswer,
-    PassageAnswer,
-    SearchAnswer,
-)
+from indexer.answers import BatchAnswer, Hit, Hits, Include, ItemAnswer, PassageAnswer, SearchAnswer
 from indexer.chunking import query_chunker
 from indexer.errors import (
     DimensionMismatch,
@@ -135,13 +127,29 @@ def _resolve(snapshot: Snapshot, model: ModelSource, queries: Sequence[Query]) -
             continue
         if query.text is not None:
             texts[position] = query.text
-    if texts:
-        embedded = embed_queries(model(), list(texts.values()))
-        for position, vectors in zip(texts, embedded, strict=True):
-            target = resolved[position]
-            if isinstance(target, _Resolved):
-                target.vectors = vectors
+    for position, vectors in zip(texts, _embedded(model, list(texts.values())), strict=True):
+        target = resolved[position]
+        if isinstance(vectors, ParecidoError):
+            resolved[position] = vectors
+        elif isinstance(target, _Resolved):
+            target.vectors = vectors
     return resolved
+
+
+def _embedded(model: ModelSource, texts: Sequence[str]) -> Sequence[Vectors | ParecidoError]:
+    """The vectors of each text's passages, or why it has none; where one of several is refused, each is asked alone."""
+    if not texts:
+        return []
+    try:
+        loaded = model()
+        split = query_chunker(loaded).split
+        passages = [[text[span.start : span.end] for span in split(text)] for text in texts]
+        rows = loaded.embed_query([passage for group in passages for passage in group])
+        return np.split(rows, np.cumsum([len(group) for group in passages])[:-1])
+    except ParecidoError as error:
+        if isinstance(error, InvalidRequest) and len(texts) > 1:
+            return [one for text in texts for one in _embedded(model, [text])]
+        return [error] * len(texts)
 
 
 def check(snapshot: Snapshot, model: str | None, generation: int | None) -> None:
@@ -170,11 +178,8 @@ def _without_model(snapshot: Snapshot, query: Query) -> _Resolved:
     if not 1 <= query.limit <= MAX_LIMIT or query.offset < 0:
         raise InvalidRequest(f"limit is 1 to {MAX_LIMIT} and offset at least 0.", param="limit")
     if query.limit + query.offset > MAX_PAGE:
-        raise InvalidRequest(
-            f"offset and limit add up to {query.limit + query.offset}; {MAX_PAGE} is the most: use a filter to narrow "
-            "the search.",
-            param="offset",
-        )
+        many = f"offset and limit add up to {query.limit + query.offset}"
+        raise InvalidRequest(f"{many}; {MAX_PAGE} is the most: use a filter to narrow the search.", param="offset")
     filter = None if query.filter is None else filters.parse(query.filter, snapshot.generation.schema)
     if query.text is not None:
         check_text(query.text, "text")
@@ -217,14 +222,6 @@ def _vector(snapshot: Snapshot, vector: Sequence[float]) -> Vectors:
         return normalise([vector])
     except ValueError as error:
         raise InvalidRequest("The vector has no direction: it is all zeros or not finite.", param="vector") from error
-
-
-def embed_queries(model: Model, texts: Sequence[str]) -> list[Vectors]:
-    """The vectors of each text's passages; one, where the text fits the model's window."""
-    chunker = query_chunker(model)
-    passages = [[text[span.start : span.end] for span in chunker.split(text)] for text in texts]
-    rows = model.embed_query([passage for group in passages for passage in group])
-    return np.split(rows, np.cumsum([len(group) for group in passages])[:-1])
 
 
 def find(snapshot: Snapshot, id: str, param: str | None = None) -> Found:

@@ -270,9 +270,9 @@ def assert_tidy(store: Path) -> None:
     }
     bitmaps = {f"{each.number:06d}/{segment}.deleted" for each in published for segment in each.deleted}
     assert files == bitmaps | {f"{each.number:06d}.json" for each in published}
-    assert {path.name for path in folder.path.iterdir()} - {"rejects.jsonl", "last-run.json"} == {
-        "generations", "lock", "runs", "segments",
-    }  # fmt: skip
+    maybe = {"rejects.jsonl", "last-run.json", "batches.sqlite", "batches"}
+    assert {path.name for path in folder.path.iterdir()} - maybe == {"generations", "lock", "runs", "segments"}
+    assert list(folder.path.glob("batches/*")) == []
 
 
 class StandIn:

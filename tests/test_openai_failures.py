@@ -144,12 +144,11 @@ def test_every_end_says_what_to_do(status: int, code: str, part: str) -> None:
 
 def test_patience_ends_after_so_many_seconds_without_an_answer() -> None:
     patience = Patience(10)
-    assert [patience.failed(now, 0) for now in (0, 9, 10)] == [False, False, True]
+    assert [patience.failed(now) for now in (0, 9, 10)] == [False, False, True]
     patience.answered()
-    assert [patience.failed(now, 0) for now in (20, 29)] == [False, False]
+    assert [patience.failed(now) for now in (20, 29)] == [False, False]
     patience.heard()
-    assert not patience.failed(31, 0)
-    assert patience.failed(32, 10)
+    assert [patience.failed(now) for now in (31, 41)] == [False, True]
 
 
 def test_texts_that_are_all_refused_alike_are_not_at_fault() -> None:

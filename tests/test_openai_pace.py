@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from indexer.models.openai_pace import Pace, Said, read_headers, seconds
+from indexer.models.openai_pace import LEAST_TOKENS, Pace, Said, read_headers, seconds
 
 
 @pytest.mark.parametrize(
@@ -138,3 +138,16 @@ def test_a_refusal_holds_everything_and_halves_what_goes_at_once() -> None:
     pace.send(10)
     pace.send(10)
     assert pace.hold(10, 6) == math.inf
+
+
+def test_what_had_no_answer_in_time_is_asked_for_in_smaller_requests() -> None:
+    pace = Pace(8)
+    assert pace.most_tokens == math.inf
+    pace.slow(100_000)
+    assert pace.most_tokens == 50_000
+    pace.slow(200_000)
+    assert pace.most_tokens == 50_000
+    answer(pace, {})
+    assert pace.most_tokens == pytest.approx(55_000)
+    pace.slow(10)
+    assert pace.most_tokens == LEAST_TOKENS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import numpy as np
@@ -18,6 +19,11 @@ __all__ = ["server"]
 TEXTS = [f"text number {n}" for n in range(300)]
 MANY = [f"text number {n} " + "and so on " * 250 for n in range(1500)]
 """More than one request takes: 750 tokens each."""
+
+MIXED = (
+    "busy", "busy_after_ms", "status_500", "status_503", "cut_before", "cut_after", "cut_middle", "lost_500",
+    "slow", "shuffled", "few", "many", "short", "nan", "same_index", "garbage",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -68,10 +74,11 @@ def test_what_may_pass_is_asked_again(server: OpenAIServer, kind: str) -> None:
     assert (refusals, server.ledger.acts[kind], len(server.ledger.requests)) == ({}, 2, 3)
 
 
-def test_no_answer_in_time_is_asked_again(server: OpenAIServer) -> None:
+def test_no_answer_in_time_is_asked_again_for_less(server: OpenAIServer) -> None:
     server.plan("hold_before", seconds=5)
-    vectors, _ = gathered(model_of(server, timeout_seconds=0.3).embed_stream(TEXTS), len(TEXTS))
+    vectors, _ = gathered(model_of(server, timeout_seconds=0.5).embed_stream(TEXTS), len(TEXTS))
     assert np.allclose(vectors, expected(server, TEXTS))
+    assert [len(entry.texts) for entry in server.ledger.requests if entry.paid] == [150, 150]
 
 
 @pytest.mark.parametrize(("kind", "least"), [("busy_after_ms", 0.4), ("busy_after", 1.0)])
@@ -184,9 +191,16 @@ def test_giving_up_keeps_what_came(server: OpenAIServer) -> None:
 
 def test_nobody_waits_for_longer_than_patience_lasts(server: OpenAIServer) -> None:
     server.plan("busy_after", seconds=3600)
-    with pytest.raises(ModelUnavailable, match="Rate limit reached"):
+    with pytest.raises(ModelUnavailable, match=r"left alone for 3600 seconds; the last time: Rate limit reached"):
         list(model_of(server).embed_stream(TEXTS))
     assert len(server.ledger.requests) == 1
+
+
+def test_a_limit_that_is_used_up_for_the_day_ends_it(server: OpenAIServer) -> None:
+    server.set(rates=Rates(requests=2, period=86_400.0))
+    with pytest.raises(ModelUnavailable, match="its limit is used up"):
+        list(model_of(server).embed_stream(MANY))
+    assert (len(server.ledger.requests), server.ledger.refused_for_rate) == (2, 0)
 
 
 def test_a_server_that_is_not_there_is_given_up(server: OpenAIServer) -> None:
@@ -199,12 +213,13 @@ def test_a_server_that_is_not_there_is_given_up(server: OpenAIServer) -> None:
 def test_every_slot_waits_until_its_answer_is_taken(server: OpenAIServer) -> None:
     model = model_of(server, in_flight=2)
     list(model.embed_stream(["first"]))
-    seen = len(server.ledger.requests)
     answers = model.embed_stream(MANY)
-    for taken, _ in enumerate(answers):
-        asked = len(server.ledger.requests) - seen
-        assert asked <= taken + 2
-    assert len(server.ledger.requests) - seen == 4
+    for asked in (2, 3, 4, 4):
+        next(answers)
+        while len(server.ledger.requests) < 1 + asked:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert len(server.ledger.requests) == 1 + asked
 
 
 def test_what_is_not_allowed_is_not_sent_and_what_is_under_way_comes(server: OpenAIServer) -> None:
@@ -267,3 +282,24 @@ def test_a_rate_that_is_not_told_is_found_out(server: OpenAIServer) -> None:
     vectors, _ = gathered(model_of(server).embed_stream(MANY), len(MANY))
     assert np.allclose(vectors, expected(server, MANY))
     assert server.ledger.refused_for_rate <= SLOTS
+
+
+def test_a_request_that_always_comes_too_fast_is_split_where_no_rate_is_told(server: OpenAIServer) -> None:
+    server.set(rates=Rates(tokens=200_000, period=0.1, headers=False, retry_after="none"))
+    vectors, _ = gathered(model_of(server).embed_stream(MANY[:400]), 400)
+    assert np.allclose(vectors, expected(server, MANY[:400]))
+
+
+def test_whatever_goes_wrong_each_text_has_one_outcome_and_is_paid_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexer.models.openai_packing.TOKENS", 200)
+    texts = [f"text number {n}{' poison' * (n % 97 == 5)}" for n in range(2000)]
+    with OpenAIServer(spoiled_apart=True, poison="poison") as server:
+        server.mix(*MIXED, seed=7)
+        vectors, refusals = gathered(model_of(server).embed_stream(texts), len(texts))
+        bad = {row for row, text in enumerate(texts) if "poison" in text}
+        good = [row for row in range(len(texts)) if row not in bad]
+        assert refusals.keys() == bad
+        assert np.allclose(vectors[good], expected(server, texts)[good])
+        assert server.ledger.paid == Counter(texts[row] for row in good)
+        assert server.ledger.acts.keys() == set(MIXED)
+        assert server.ledger.most_in_flight <= SLOTS

@@ -141,7 +141,7 @@ class Connection:
         from openai import APITimeoutError
 
         if isinstance(error, APITimeoutError):
-            return Failure(Verdict.LATER, f"no answer came within {timeout:.3g} seconds.")
+            return Failure(Verdict.LATER, f"no answer came within {timeout:.3g} seconds.", slow=True)
         cause = error.__cause__
         words = f"the connection failed ({type(cause).__name__}: {cause})" if cause else "the connection failed"
         return Failure(Verdict.LATER, sentence(words, self._secret))

@@ -55,6 +55,8 @@ class Failure:
     """With names in lower case."""
     billed: int | None = 0
     """Tokens to be paid for all the same; None where the API does not say."""
+    slow: bool = False
+    """Whether there was no answer in time, so that less might have one."""
 
     @property
     def spent(self) -> bool:

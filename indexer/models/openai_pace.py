@@ -18,6 +18,10 @@ from dataclasses import dataclass
 
 _PARTS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _SECONDS = (86_400.0, 3600.0, 60.0, 1.0, 0.001)
+LEAST_TOKENS = 4096
+"""A request of fewer is not taken for too large."""
+RECOVERS = 1.1
+"""After each answer that came in time, so many times as much may be asked for."""
 LONGEST = 7 * 86_400.0
 """Seconds; what is said to take longer is no duration, but a time of day, or a mistake."""
 
@@ -114,12 +118,14 @@ class Pace:
         self._under_way = 0
         self._held_until = 0.0
         self._refused = False
+        self._in_time = math.inf
         self._turn = threading.Lock()
 
     @property
-    def most_tokens(self) -> int | None:
-        """Tokens above which a request would always be refused; None where nobody said."""
-        return self._tokens.limit
+    def most_tokens(self) -> float:
+        """Tokens above which a request would always be refused, or not answered in time; infinite until told."""
+        limit = self._tokens.limit
+        return min(self._in_time, math.inf if limit is None else limit)
 
     def hold(self, tokens: int, now: float) -> float:
         """Seconds until a request of so many tokens may be sent; infinite where an answer has to come first."""
@@ -146,8 +152,14 @@ class Pace:
             self._requests.answered(1, ticket.requests_done, said[0], now)
             self._tokens.answered(ticket.tokens, ticket.tokens_done, said[1], now)
             if good:
+                self._in_time *= RECOVERS
                 told = any(said) and not self._refused
                 self._width = self._most if told else min(self._most, self._width + 1)
+
+    def slow(self, tokens: int) -> None:
+        """Ask for less at once, after a request of so many tokens had no answer in time."""
+        with self._turn:
+            self._in_time = min(self._in_time, max(LEAST_TOKENS, tokens // 2))
 
     def refused(self, until: float) -> None:
         """Send nothing before that time, and less at once after it."""

@@ -28,11 +28,11 @@ class Patience:
         self._failing_since = None
         self._taken = True
 
-    def failed(self, now: float, wait: float) -> bool:
-        """Whether to give up, after a request that failed and may be tried again in so many seconds."""
+    def failed(self, now: float) -> bool:
+        """Whether to give up, after a request that failed and may be tried again."""
         if self._failing_since is None:
             self._failing_since = now
-        return now - self._failing_since >= self.seconds or wait >= self.seconds
+        return now - self._failing_since >= self.seconds
 
     def heard(self) -> None:
         """A request was refused for what was in it: the API is there."""

@@ -7,6 +7,7 @@ kept; each was allowed; whatever ends the stream, the good answers under way com
 
 from __future__ import annotations
 
+import logging
 import math
 import queue
 import secrets
@@ -28,11 +29,14 @@ from indexer.models.openai_patience import WRONG_ANSWERS, Patience
 from indexer.providers import OpenAISettings
 from indexer.vectors import Vectors
 
+log = logging.getLogger("parecido")
+
 LOOK_AGAIN = 0.05
 """Seconds between two looks at what others are asking the same API."""
-LEAVE = 10.0
+LEAVE = 5.0
 """Most seconds that a stream which nobody wants any more waits for what is under way."""
-
+TOO_FAST = 3
+"""How often a request of several texts may come too fast until it is taken for too large."""
 KEPT = "What was embedded is kept, and the next run goes on with it."
 
 Ask = Callable[[Sequence[str], Ticket], Answer | Failure]
@@ -110,6 +114,7 @@ class Stream:
             if self._too_large(self._ready[0]):
                 self._split(self._ready.popleft())
             elif hold := self._pace.hold(self._ready[0].tokens, now):
+                self._check_hold(hold)
                 return hold
             elif self._allowed(self._ready[0]):
                 self._start(self._ready.popleft())
@@ -121,8 +126,12 @@ class Stream:
         self._later = [(due, request) for due, request in self._later if due > now]
 
     def _too_large(self, request: _Request) -> bool:
-        most = self._pace.most_tokens
-        return most is not None and request.tokens > most and len(request.rows) > 1
+        return request.tokens > self._pace.most_tokens and len(request.rows) > 1
+
+    def _check_hold(self, hold: float) -> None:
+        """End where the API's limits are used up for longer than anybody would wait."""
+        if self._patience.seconds <= hold < math.inf and self._taken == 0:
+            self._give_up(Failure(Verdict.LATER, "its limit is used up."), f"and will give none for {hold:.0f} seconds")
 
     def _split(self, request: _Request) -> None:
         self._ready.extendleft(self._request(rows, request.allowed) for rows in reversed(halves(request.rows)))
@@ -183,27 +192,36 @@ class Stream:
     def _put_off(self, request: _Request, failure: Failure) -> None:
         """Ask again later, unless that has gone on for too long."""
         now = time.monotonic()
-        wait = self._try_later(request, failure, now)
+        wait = wait_for(failure, request.tries, secrets.SystemRandom().random())
         if failure.of_rate or failure.after:
             self._pace.refused(now + wait)
-        if self._patience.failed(now, failure.after):
-            self._give_up(failure, f"for {self._patience.seconds:.0f} seconds")
+        if failure.slow:
+            self._pace.slow(request.tokens)
+        if len(request.rows) > 1 and (failure.slow or (failure.of_rate and request.tries >= TOO_FAST)):
+            self._split(request)
+        else:
+            self._try_later(request, now + wait)
+        told = (self._asked.model, self._asked.server, failure.words, wait)
+        log.info("model %r at %s: %s It is asked again in %.1f s.", *told, extra={"event": "asked_again"})
+        if failure.after >= self._patience.seconds:
+            self._give_up(failure, f"and wants to be left alone for {failure.after:.0f} seconds")
+        elif self._patience.failed(now):
+            self._give_up(failure, f"for {self._patience.seconds:g} seconds")
 
     def _wrong(self, request: _Request, failure: Failure) -> Embedded:
         """Ask again, but not for ever; that it is paid for is told."""
         request.allowed = False
         request.wrong += 1
-        self._try_later(request, failure, time.monotonic())
+        wait = wait_for(failure, request.tries, secrets.SystemRandom().random())
+        self._try_later(request, time.monotonic() + wait)
         if request.wrong >= WRONG_ANSWERS:
             self._give_up(failure, f"after {request.wrong} tries")
         nothing = np.empty((0, self._asked.dimension), dtype=np.float32)
         return self._paid(request, [], nothing, failure.billed)
 
-    def _try_later(self, request: _Request, failure: Failure, now: float) -> float:
-        wait = wait_for(failure, request.tries, secrets.SystemRandom().random())
+    def _try_later(self, request: _Request, due: float) -> None:
         request.tries += 1
-        self._later.append((now + wait, request))
-        return wait
+        self._later.append((due, request))
 
     def _refused(self, request: _Request, failure: Failure) -> Embedded | None:
         """Find out which text is meant; once it is alone, that is told."""
