@@ -73,6 +73,7 @@ def test_texts_that_come_while_a_batch_is_under_way_are_sent_too_and_do_not_hold
     server.advance(TO_THE_END)
     report = place.run(rows(15))
     assert (report.published, report.items.added, report.items.later, report.pending) == (True, 12, 3, 3)
+    assert report.reason == "nothing was published before; 3 texts that came later are with the Batch API"
     assert place.holds(rows(12))
     server.advance(TO_THE_END)
     report = place.run()
@@ -197,6 +198,16 @@ def test_a_text_that_the_api_refuses_goes_to_the_rejects_in_its_own_words(place:
     assert place.asked.asked("POST /v1/batches") == 1
     place.run(rows(6))
     assert place.batches[-1].requests == 1
+
+
+def test_no_words_of_the_api_tell_the_key(place: Posted, server: OpenAIServer) -> None:
+    secret = server.key
+    server.set(poison="number 3", poison_message=f"Your key {secret} may not ask that")
+    place.run(rows(5))
+    server.advance(TO_THE_END)
+    place.run()
+    (reject,) = place.rejects()
+    assert reject["reason"] == "Your key … may not ask that."
 
 
 def test_files_stay_within_the_limits_and_equal_texts_are_sent_once(

@@ -43,7 +43,7 @@ def desk(
     folder: CollectionFolder, providers: Providers, cache: EmbeddingCache, paid: Ledger, run: str
 ) -> Iterator[Desk]:
     """Where batches are sent from and picked up; the collection's lock is held."""
-    with contextlib.closing(BatchState(folder.path)) as state, contextlib.closing(OpenAIBatches(providers)) as api:
+    with contextlib.closing(BatchState(folder)) as state, contextlib.closing(OpenAIBatches(providers)) as api:
         state.forget_staged()
         yield Desk(folder, state, api, cache, paid, providers, run)
 
@@ -143,7 +143,7 @@ def withheld(desk: Desk, fingerprint: Fingerprint, keys: Sequence[bytes], at_onc
 
 def not_sent(folder: CollectionFolder, fingerprint: Fingerprint, needs: Iterable[Need]) -> Iterator[Need]:
     """The same without the texts that the Batch API has, or has refused; reads only."""
-    with contextlib.closing(BatchState(folder.path)) as state:
+    with contextlib.closing(BatchState(folder)) as state:
         for need in needs:
             sent = state.sent(fingerprint, need.keys)
             left = [
@@ -171,7 +171,7 @@ def recorded(folder: CollectionFolder, *, only_open: bool = False) -> list[Batch
     """The batches of a collection, oldest first; reads only, whoever holds the collection."""
     if storage.size(folder.path / FILE) is None:
         return []
-    with contextlib.closing(BatchState(folder.path)) as state:
+    with contextlib.closing(BatchState(folder)) as state:
         return open_batches(state) if only_open else state.batches()
 
 

@@ -25,6 +25,7 @@ from indexer.ledger import Entry, Ledger
 from indexer.models.cache import EmbeddingCache
 from indexer.models.openai import OpenAIModel
 from indexer.models.openai_batches import OpenAIBatches, RemoteBatch
+from indexer.models.openai_failures import sentence
 from indexer.prices import cost, price_of
 from indexer.providers import Providers
 from indexer.storage import CollectionFolder
@@ -64,7 +65,7 @@ class Desk:
 
 def pick_up(desk: Desk, batch: Batch, remote: RemoteBatch) -> Entry | None:
     """Keep all that an ended batch did; returns what is now in the ledger for it, None where it was before."""
-    reason = f"{remote.problem_code}: {remote.problem}" if remote.status == "failed" else ""
+    reason = f"{remote.problem_code}: {_said(desk, remote.problem)}" if remote.status == "failed" else ""
     if reason:
         log.warning("batch %s failed as a whole: %s", remote.id, reason, extra={"event": "batch_failed"})
     came = _Sum()
@@ -124,20 +125,28 @@ def _keep(desk: Desk, batch: Batch, answers: list[Answer], came: _Sum) -> None:
     if good:
         cache = desk.cache.for_run(batch.fingerprint, desk.folder.path)
         cache.put(list(good), np.stack(list(good.values())), OpenAIModel.numeric_path)
-    desk.state.settle(batch, (_outcome(answer, asked[key]) for key, answer in fresh.items()))
+    desk.state.settle(
+        batch, (_outcome(answer, asked[key], _said(desk, answer.reason)) for key, answer in fresh.items())
+    )
     came.answers += len(answers)
     came.vectors += sum(answer.vector is not None for answer in answers)
     came.tokens += sum(answer.tokens for answer in answers)
 
 
-def _outcome(answer: Answer, failures: int) -> Outcome:
+def _said(desk: Desk, words: str) -> str:
+    """The API's words as they may be told."""
+    key = desk.providers.openai.api_key
+    return sentence(words, key.get_secret_value() if key else "")
+
+
+def _outcome(answer: Answer, failures: int, reason: str) -> Outcome:
     if answer.vector is not None:
         return Outcome(answer.key, "done")
     if answer.refused:
-        return Outcome(answer.key, "refused", answer.reason)
+        return Outcome(answer.key, "refused", reason)
     if answer.expired:
-        return Outcome(answer.key, "failed", answer.reason)
+        return Outcome(answer.key, "failed", reason)
     if failures + 1 >= MOST_FAILURES:
-        reason = f"the Batch API has failed {failures + 1} times, the last time: {answer.reason}"
+        reason = f"the Batch API has failed {failures + 1} times, the last time: {reason}"
         return Outcome(answer.key, "refused", reason, failure=True)
-    return Outcome(answer.key, "failed", answer.reason, failure=True)
+    return Outcome(answer.key, "failed", reason, failure=True)

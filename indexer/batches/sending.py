@@ -119,6 +119,7 @@ def _queued(state: BatchState, fingerprint: Fingerprint) -> int:
 
 def intend(state: BatchState, scratch: Path, batches: Sequence[str]) -> None:
     """Decide that these staged batches are sent, now or by a later run."""
+    storage.check_held(state.folder)  # whoever has taken the collection has sent the same
     storage.add_folder(state.uploads)
     for id in batches:
         storage.replace_file(scratch / f"{id}.jsonl", state.upload_file(id))
@@ -176,6 +177,7 @@ def _uploaded(state: BatchState, api: OpenAIBatches, batch: Batch, fresh: Collec
 
 
 def _create(state: BatchState, api: OpenAIBatches, batch: Batch, file: str) -> None:
+    storage.check_held(state.folder)
     state.note(batch.id, "creating", asked_at=int(time.time()))
     try:
         made = api.create(file, batch.id)

@@ -46,7 +46,7 @@ import orjson
 from indexer import storage
 from indexer.batches.batch import Batch, Outcome, Sent, Stage, State
 from indexer.models import Fingerprint
-from indexer.storage import DatabaseFile, DatabaseKind, Sealed
+from indexer.storage import CollectionFolder, DatabaseFile, DatabaseKind, Sealed
 
 FILE = "batches.sqlite"
 UPLOADS = "batches"
@@ -101,10 +101,10 @@ _BATCHES = f"SELECT fingerprint, {_COLUMNS} FROM batches JOIN spaces ON spaces.i
 class BatchState:
     """The record of one collection; whoever changes it holds the collection. Every method may raise StorageError."""
 
-    def __init__(self, collection: Path) -> None:
+    def __init__(self, folder: CollectionFolder) -> None:
         """Opens nothing: the file is made with the first batch."""
-        self.uploads = collection / UPLOADS
-        self._file = DatabaseFile(collection / FILE, _KIND)
+        self.folder, self.uploads = folder, folder.path / UPLOADS
+        self._file = DatabaseFile(folder.path / FILE, _KIND)
 
     def close(self) -> None:
         """Let go of the file."""

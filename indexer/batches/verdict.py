@@ -59,12 +59,12 @@ def verdict(found: Standing, *, batch: bool, everything: bool) -> Verdict:
         return AT_ONCE
     if everything:  # which has to come to an end
         return AT_ONCE if found.new <= found.picked_up * LATE_SHARE else _waits(found.new, sends=True)
-    return Verdict(True, True, found.new, f"{_texts(found.new)} that came later with the Batch API")
+    return Verdict(True, True, found.new, f"{_texts(found.new, ' that came later')} with the Batch API")
 
 
 def _waits(count: int, sends: bool) -> Verdict:
     return Verdict(sends, False, count, f"{_texts(count)} with the Batch API; a later run picks them up")
 
 
-def _texts(count: int) -> str:
-    return "1 text is" if count == 1 else f"{count:,} texts are"
+def _texts(count: int, which: str = "") -> str:
+    return f"1 text{which} is" if count == 1 else f"{count:,} texts{which} are"
