@@ -18,7 +18,7 @@ import indexer.estimate
 import indexer.progress  # noqa: F401
 from indexer.chunking import document_chunker
 from indexer.config import PassageSettings
-from indexer.models import openai_packing, openai_stream
+from indexer.models import openai_failures, openai_packing
 from service.cli import main
 
 INPUTS = 8
@@ -33,8 +33,8 @@ def command(_: Path, arguments: list[str]) -> None:
 
 def start() -> None:
     """Be the command, or fork it."""
-    openai_packing.MOST_INPUTS = INPUTS
-    openai_stream.FIRST_PAUSE = 0.01
+    openai_packing.INPUTS = INPUTS
+    openai_failures.FIRST_WAIT = 0.01
     if len(sys.argv) > 1:
         command(Path(), sys.argv[2:])
     model = ServedStandIn()

@@ -142,7 +142,11 @@ def test_a_run_that_would_be_too_dear_asks_for_nothing_and_says_by_how_much(
 
 @pytest.mark.parametrize(
     ("key", "setting", "message"),
-    [(WRONG, {}, "does not accept the key"), ("", {}, "needs a key"), (KEY, {"empty_account": True}, "no money left")],
+    [
+        (WRONG, {}, "does not take the key"),
+        ("", {}, "OPENAI_API_KEY is not set"),
+        (KEY, {"empty_account": True}, "has nothing left to pay with"),
+    ],
     ids=["a wrong key", "no key", "an empty account"],
 )
 def test_a_key_that_does_not_open_ends_the_run_at_once(
@@ -161,7 +165,7 @@ def test_a_model_that_the_api_does_not_know_ends_the_run_at_once(commands: Comma
     commands.rows(*ROWS)
     error = commands.told("index", "--model", "openai:text-embedding-9", code=1)["error"]
     assert "text-embedding-9" in error["message"]
-    assert "does not know the model" in error["message"]
+    assert "has no model" in error["message"]
     assert len(server.ledger.requests) == 1
     assert not commands.published
 
