@@ -62,7 +62,7 @@ class Batched:
         if self.run.fresh:
             self.desk.state.forgive(self.run.fingerprint)
         try:
-            self._wait() if through_api else self.entries.extend(settle(self.desk))
+            self._wait(self.deadline if through_api else 0.0)
         except ModelUnavailable as error:
             if through_api:
                 raise
@@ -80,7 +80,7 @@ class Batched:
             picked_up = self.desk.state.count(self.run.fingerprint, "done")
             if not self.verdict.pending or time.monotonic() >= self.deadline:
                 return self.verdict
-            self._wait()
+            self._wait(self.deadline)
             if self.desk.state.count(self.run.fingerprint, "done") == picked_up:  # whatever fails would fail again
                 return self.verdict
 
@@ -127,12 +127,11 @@ class Batched:
             intend(self.desk.state, self.run.scratch, packing.batches)
             self.entries += settle(self.desk, packing.batches)
 
-    def _wait(self) -> None:
-        if time.monotonic() < self.deadline:
-            with self.run.watch.stage("embed"):
-                self.entries += wait(self.desk, self.deadline, self.run.progress)
-        else:
-            self.entries += settle(self.desk)
+    def _wait(self, deadline: float) -> None:
+        """Pick up what has ended, and until then what ends."""
+        with self.run.watch.stage("embed"):
+            late = time.monotonic() >= deadline
+            self.entries += settle(self.desk) if late else wait(self.desk, deadline, self.run.progress)
 
     def _metered(self, mode: str) -> Meter:
         run, desk = self.run, self.desk
