@@ -14,6 +14,7 @@ from pathlib import Path
 
 from indexer import generation as generations
 from indexer import models, storage
+from indexer.batches import not_sent
 from indexer.chunking import document_chunker
 from indexer.config import CacheSettings, CollectionSettings, check_collection_name
 from indexer.errors import CorruptGeneration
@@ -67,8 +68,8 @@ class Estimate:
     passages: int
     """Of the items that would be written."""
     to_embed: int
-    """Distinct texts that neither the published version of their item nor the embedding cache has; one that repeats
-    more than some thousand items later is counted again."""
+    """Distinct texts that neither the published version of their item has, nor the embedding cache, nor the Batch API;
+    one that repeats more than some thousand items later is counted again."""
     tokens: int
     """In these, prompts included."""
     tokens_estimated: bool
@@ -157,7 +158,9 @@ def _needed(run: Run, taken: Intake, cache: EmbeddingCache) -> _Needed:
     chunker = document_chunker(model, run.settings.passages)
     each = model.tokenizer.count(run.fingerprint.document_prompt) + model.tokenizer.special
     needed = _Needed(estimated=not model.tokenizer.exact)
-    for need in needs(taken.pending(), run.fingerprint, chunker, run.reuse, cache):
+    for need in not_sent(
+        run.folder, run.fingerprint, needs(taken.pending(), run.fingerprint, chunker, run.reuse, cache)
+    ):
         needed.passages += need.passages
         needed.texts += len(need.texts)
         needed.tokens += sum(need.tokens) + each * len(need.texts)

@@ -51,6 +51,11 @@ def read_answer(body: bytes, texts: int, dimension: int | None) -> tuple[Vectors
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise BadAnswer("the answer is not JSON", None) from None
+    return of_document(document, texts, dimension)
+
+
+def of_document(document: Any, texts: int, dimension: int | None) -> tuple[Vectors, int | None]:
+    """The same of an answer whose JSON has been read."""
     billed = _billed(document)
     try:
         return _vectors(document, texts, dimension), billed

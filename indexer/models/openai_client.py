@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from indexer.errors import ModelUnavailable
@@ -19,7 +19,10 @@ from indexer.models.openai_failures import Failure, Verdict, judge, retry_after,
 from indexer.providers import OPENAI_KEY, OpenAISettings, shown
 
 if TYPE_CHECKING:
+    from httpx2 import TransportError
     from openai import APIConnectionError, APIStatusError, OpenAI
+
+T = TypeVar("T")
 
 
 def connect(settings: OpenAISettings) -> OpenAI:
@@ -58,9 +61,9 @@ def _login(url: str) -> dict[str, str]:
 
 
 class Connection:
-    """Asks one model of the API for vectors; safe to use from several threads."""
+    """Asks one model of the API for vectors, or the API for anything; safe to use from several threads."""
 
-    def __init__(self, settings: OpenAISettings, model: str) -> None:
+    def __init__(self, settings: OpenAISettings, model: str = "") -> None:
         """`model` is the API's name of it. Nothing is asked yet."""
         self._settings, self._model = settings, model
         self._client: OpenAI | None = None
@@ -77,26 +80,46 @@ class Connection:
         self, texts: Sequence[str], dimension: int | None, dimensions: int | None, timeout: float
     ) -> Answer | Failure:
         """Ask once; vectors have to be of length `dimension`, if that is given."""
-        from openai import APIConnectionError, APIStatusError, omit
+        from openai import omit
 
-        try:
-            raw = self.open().embeddings.with_raw_response.create(
+        def ask(client: OpenAI) -> tuple[Mapping[str, str], bytes]:
+            raw = client.embeddings.with_raw_response.create(
                 input=list(texts),
                 model=self._model,
                 dimensions=omit if dimensions is None else dimensions,
                 encoding_format="base64",
                 timeout=timeout,
             )
-            headers, body = _lower(raw.headers), raw.content
-        except APIStatusError as error:
-            return self._refused(error)
-        except APIConnectionError as error:
-            return self._broken(error, timeout)
+            return _lower(raw.headers), raw.content
+
+        outcome = self.call(ask, timeout)
+        if isinstance(outcome, Failure):
+            return outcome
+        headers, body = outcome
         try:
             vectors, billed = read_answer(body, len(texts), dimension)
         except BadAnswer as error:
             return Failure(Verdict.AGAIN, f"{error.reason}.", headers=headers, billed=error.billed)
         return Answer(vectors, billed, headers)
+
+    def call(self, ask: Callable[[OpenAI], T], timeout: float) -> T | Failure:
+        """What is asked of the client, or why it failed; `timeout` is what the client was told."""
+        from httpx2 import TransportError
+        from openai import APIConnectionError, APIStatusError
+
+        client = self.open()
+        try:
+            return ask(client)
+        except APIStatusError as error:
+            return self._refused(error)
+        except (APIConnectionError, TransportError) as error:
+            return self._broken(error, timeout)
+
+    def close(self) -> None:
+        """Let go of the connections that wait for the next request."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     @property
     def _secret(self) -> str:
@@ -114,7 +137,7 @@ class Connection:
             headers=headers,
         )
 
-    def _broken(self, error: APIConnectionError, timeout: float) -> Failure:
+    def _broken(self, error: APIConnectionError | TransportError, timeout: float) -> Failure:
         from openai import APITimeoutError
 
         if isinstance(error, APITimeoutError):

@@ -59,6 +59,11 @@ class Failure:
     """Whether there was no answer in time, so that less might have one."""
 
     @property
+    def spent(self) -> bool:
+        """Whether the account has nothing left to pay with."""
+        return self.code in _EMPTY or self.status == 402
+
+    @property
     def of_rate(self) -> bool:
         """Whether the API was asked too fast."""
         return self.status == 429 and self.verdict is Verdict.LATER
@@ -80,7 +85,7 @@ def judge(status: int, code: str, kind: str, param: str) -> Verdict:
 
 def explain(failure: Failure, model: str, server: str) -> ModelUnavailable:
     """The error that ends a run or a query for good."""
-    if _EMPTY & {failure.code} or failure.status == 402:
+    if failure.spent:
         reason = f"The account at {server} has nothing left to pay with: {failure.words} Fill it up, and run again"
     elif failure.status == 401:
         reason = f"{server} does not take the key: set {OPENAI_KEY} to one that is valid there"
