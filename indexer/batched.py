@@ -20,9 +20,10 @@ from indexer.batches.sending import Packing, intend
 from indexer.batches.verdict import AT_ONCE, Verdict, verdict
 from indexer.chunking import document_chunker
 from indexer.errors import BrakeRefused, ConfigurationError, ModelUnavailable
-from indexer.intake import Intake, Run
+from indexer.intake import Intake
 from indexer.ledger import Entry
 from indexer.meter import Meter, metered
+from indexer.run import Run
 from indexer.windows import needs
 
 log = logging.getLogger("parecido")

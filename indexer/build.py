@@ -24,7 +24,7 @@ from indexer.config import CacheSettings, CollectionSettings, check_collection_n
 from indexer.content import Content
 from indexer.errors import BrakeRefused, CollectionLocked, OnHold, StorageError
 from indexer.generation import Counts, Deleted, Generation
-from indexer.intake import REJECTS, Intake, Run, Survivor, begun, take_in, why_published
+from indexer.intake import Intake, Survivor, take_in, why_published
 from indexer.ledger import ledger
 from indexer.meter import Meter
 from indexer.models.cache import EmbeddingCache, cache_path
@@ -40,6 +40,7 @@ from indexer.report import (
     Stopwatch,
     peak_rss_bytes,
 )
+from indexer.run import REJECTS, Run, begun
 from indexer.segment import SegmentEntry
 from indexer.snapshot import Snapshot, verify
 from indexer.storage import CollectionFolder, OutputFile, collection_folder

@@ -21,13 +21,14 @@ from indexer.columns import to_hashes
 from indexer.embedding import Counter, Embedding, Withheld, nothing_withheld
 from indexer.errors import BrakeRefused
 from indexer.generation import Bits
-from indexer.intake import REJECTS, Intake, Run, advised
+from indexer.intake import Intake
 from indexer.items import Rejected, hash_content
 from indexer.merge import copied
 from indexer.meter import Meter
 from indexer.models import Model
 from indexer.models.cache import EmbeddingCache
 from indexer.report import ItemCounts, Stopwatch
+from indexer.run import REJECTS, Run, advised
 from indexer.segment import Prepared, Segment
 from indexer.snapshot import Found, LiveSegment, verify
 from indexer.windows import needs

@@ -18,7 +18,7 @@ from indexer.batches import not_sent
 from indexer.chunking import document_chunker
 from indexer.config import CacheSettings, CollectionSettings, check_collection_name
 from indexer.errors import CorruptGeneration
-from indexer.intake import Intake, Run, begun, take_in, why_published
+from indexer.intake import Intake, take_in, why_published
 from indexer.ledger import ledger
 from indexer.meter import metered
 from indexer.models import Model
@@ -26,6 +26,7 @@ from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.prices import NANO, cost, price_of
 from indexer.providers import Providers
 from indexer.report import ItemCounts, Merged, Progress, Stopwatch
+from indexer.run import Run, begun
 from indexer.storage import collection_folder
 from indexer.windows import needs
 
