@@ -71,6 +71,8 @@ class Estimate:
     to_embed: int
     """Distinct texts that neither the published version of their item has, nor the embedding cache, nor the Batch API;
     one that repeats more than some thousand items later is counted again."""
+    cached: int
+    """The other passages: their vectors are known, are on their way, or will be those of an equal text."""
     tokens: int
     """In these, prompts included."""
     tokens_estimated: bool
@@ -134,6 +136,7 @@ def estimate(
             merged=tuple(Merged(fold.segment, fold.passages, fold.reason) for fold in taken.folds),
             passages=needed.passages,
             to_embed=needed.texts,
+            cached=needed.passages - needed.texts,
             tokens=needed.tokens,
             tokens_estimated=needed.estimated,
             characters=needed.characters,
