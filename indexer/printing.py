@@ -67,8 +67,9 @@ def estimate(found: Estimate) -> str:
     lines = [
         f"{found.collection}: {what}; {items.added:,} added, {items.changed:,} changed, {items.deleted:,} deleted, "
         f"{items.unchanged:,} unchanged, {items.rejected:,} rejected; {found.to_embed:,} of {found.passages:,} "
-        f"passages to embed, {found.cached:,} cached; {found.tokens:,} "
-        f"tokens{' (estimated)' if found.tokens_estimated else ''}{_priced(found)}; about {found.seconds:,.1f} s, told from {found.basis}"
+        f"passages to embed, {found.cached:,} cached; {found.tokens:,} tokens"
+        f"{' (estimated)' if found.tokens_estimated else ''}{_priced(found)}; about {found.seconds:,.1f} s, told from "
+        f"{found.basis}"
     ]
     return "\n".join(lines + [f"  would merge {one.segment}: {one.reason}" for one in found.merged])
 
