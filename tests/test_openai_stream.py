@@ -147,7 +147,7 @@ def test_answers_under_way_come_before_the_error(server: OpenAIServer) -> None:
     with pytest.raises(ModelUnavailable, match="nothing left to pay with"):
         taken.extend(model.embed_stream(MANY))
     assert server.ledger.paid == Counter(["first", *(MANY[row] for answer in taken for row in answer.rows)])
-    assert len(taken) == 3
+    assert sum(bool(answer.rows) for answer in taken) == 3
 
 
 def test_giving_up_keeps_what_came(server: OpenAIServer) -> None:
