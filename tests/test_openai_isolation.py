@@ -11,6 +11,7 @@ from openai_server import OpenAIServer
 
 from indexer.errors import ModelUnavailable
 from indexer.models import Embedded
+from indexer.models.openai_requests import HARMLESS
 
 __all__ = ["server"]
 
@@ -48,7 +49,35 @@ def test_a_server_that_refuses_everything_is_at_fault_and_not_the_texts(server: 
     with pytest.raises(ModelUnavailable, match="refuses every request"):
         taken.extend(model_of(server).embed_stream(TEXTS))
     assert all(answer.vectors is None for answer in taken)
-    assert len(server.ledger.requests) < 60
+    assert server.ledger.paid == {}
+    assert len(server.ledger.requests) < 70
+    assert [entry.texts for entry in server.ledger.requests].count((HARMLESS,)) == 1
+
+
+def test_many_refused_texts_are_at_fault_where_a_harmless_one_is_taken(server: OpenAIServer) -> None:
+    server.set(poison="number")
+    allowed: list[int] = []
+    answers = list(model_of(server).embed_stream(TEXTS[:100], lambda tokens: allowed.append(tokens) is None))
+    _, refusals = gathered(answers, 100)
+    assert len(refusals) == 100
+    assert server.ledger.paid == {HARMLESS: 1}
+    assert sum(answer.billed for answer in answers) == server.ledger.tokens_paid
+    assert sum(answer.reserved for answer in answers) == sum(allowed)
+
+
+def test_the_harmless_text_is_asked_for_again_where_that_may_help(server: OpenAIServer) -> None:
+    server.set(poison="number")
+    server.mix("busy", "nan", "cut_before", share=0.4, seed=2)
+    _, refusals = gathered(model_of(server).embed_stream(TEXTS[:40]), 40)
+    assert len(refusals) == 40
+
+
+def test_where_no_more_is_allowed_no_harmless_text_is_asked_for(server: OpenAIServer) -> None:
+    server.set(poison="number")
+    left = iter([True])
+    _, refusals = gathered(model_of(server).embed_stream(TEXTS[:40], lambda tokens: next(left, False)), 40)
+    assert len(refusals) == 40
+    assert server.ledger.paid == {}
 
 
 def test_a_few_texts_may_all_be_poison(server: OpenAIServer) -> None:

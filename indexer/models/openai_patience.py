@@ -1,7 +1,8 @@
 """When is an API given up?
 
 When it has answered nothing for too long, when it answers one request wrongly again and again, or when it refuses
-one text after the other in the same words and has taken none: then it is not the texts that are at fault.
+one text after the other in the same words, has taken none, and refuses a harmless one as well: then it is not the texts
+that are at fault.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 WRONG_ANSWERS = 4
 """How often one request may be answered wrongly."""
 REFUSED_ALIKE = 16
-"""How many texts may be refused in the same words while none was taken."""
+"""How many texts may be refused in the same words while none was taken, until a harmless one is asked for."""
 
 
 class Patience:
@@ -20,13 +21,14 @@ class Patience:
     def __init__(self, give_up_seconds: float) -> None:
         self.seconds = give_up_seconds
         self._failing_since: float | None = None
-        self._taken = False
+        self.taken = False
+        """Whether any request was answered as it should be."""
         self._alike: dict[str, int] = {}
 
     def answered(self) -> None:
         """A request was answered as it should be."""
         self._failing_since = None
-        self._taken = True
+        self.taken = True
 
     def failed(self, now: float) -> bool:
         """Whether to give up, after a request that failed and may be tried again."""
@@ -43,9 +45,7 @@ class Patience:
         self._failing_since = None
 
     def refused(self, words: str) -> bool:
-        """Whether to give up, after a text that was refused in these words."""
-        if self._taken:
-            return False
+        """Whether it is time to find out if any text is taken, after one that was refused in these words."""
         meant = re.sub(r"\d+", "0", words)
         self._alike[meant] = self._alike.get(meant, 0) + 1
-        return self._alike[meant] >= REFUSED_ALIKE
+        return not self.taken and self._alike[meant] == REFUSED_ALIKE

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from indexer.models import Embedded
 from indexer.models.openai_packing import halves
 
+HARMLESS = "text"
+"""What no API refuses that embeds anything."""
+
 
 @dataclass(slots=True)
 class Request:
     """Texts that are asked for together."""
 
     rows: list[int]
+    """None for the harmless text, which nobody needs."""
     tokens: int
     allowed: bool = False
     """Whether its tokens are reserved."""
@@ -44,7 +48,12 @@ class Asked:
 
     def of(self, request: Request) -> list[str]:
         """The texts of a request."""
-        return [self.texts[row] for row in request.rows]
+        return [self.texts[row] for row in request.rows] or [HARMLESS]
+
+
+def harmless() -> Request:
+    """A request that shows whether the API embeds anything at all, for a token."""
+    return Request([], 1)
 
 
 def given_back(request: Request) -> Embedded:

@@ -17,15 +17,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-
 from indexer.errors import ModelUnavailable
 from indexer.models import Allows, Embedded
 from indexer.models.openai_answers import Answer
 from indexer.models.openai_failures import Failure, Verdict, explain, given_up, wait_for
 from indexer.models.openai_pace import Pace, Ticket
 from indexer.models.openai_patience import WRONG_ANSWERS, Patience
-from indexer.models.openai_requests import Asked, Request, given_back
+from indexer.models.openai_requests import Asked, Request, given_back, harmless
 from indexer.providers import OpenAISettings
 from indexer.vectors import Vectors
 
@@ -60,6 +58,8 @@ class Stream:
         """Slots that are: requests of which the outcome was not dealt with."""
         self._patience = Patience(settings.give_up_seconds)
         self._warned = False
+        self._asking_harmless = False
+        """Whether the harmless text is asked for."""
         self._no_more = False
         """Whether a request was not allowed: then those that were are brought to their end."""
         self._error: BaseException | None = None
@@ -157,7 +157,8 @@ class Stream:
             return given_back(request)
         if isinstance(outcome, Answer):
             self._patience.answered()
-            return self._paid(request, request.rows, outcome.vectors, outcome.billed)
+            self._asking_harmless &= bool(request.rows)
+            return self._paid(request, request.rows, outcome.vectors if request.rows else None, outcome.billed)
         match outcome.verdict:
             case Verdict.END:
                 self._end(explain(outcome, self._asked.model, self._asked.server))
@@ -170,7 +171,7 @@ class Stream:
                 return self._refused(request, outcome)
         return None
 
-    def _paid(self, request: Request, rows: list[int], vectors: Vectors, billed: int | None) -> Embedded:
+    def _paid(self, request: Request, rows: list[int], vectors: Vectors | None, billed: int | None) -> Embedded:
         unsaid = billed is None
         return Embedded(rows, vectors, "", request.tokens, request.tokens if billed is None else billed, unsaid)
 
@@ -208,8 +209,7 @@ class Stream:
         self._try_later(request, time.monotonic() + wait)
         if request.wrong >= WRONG_ANSWERS:
             self._give_up(failure, f"after {request.wrong} tries")
-        nothing = np.empty((0, self._asked.dimension), dtype=np.float32)
-        return self._paid(request, [], nothing, failure.billed)
+        return self._paid(request, [], None, failure.billed)
 
     def _try_later(self, request: Request, due: float) -> None:
         request.tries += 1
@@ -221,9 +221,23 @@ class Stream:
         if len(request.rows) > 1:
             self._split(request)
             return None
+        if not request.rows:
+            return self._refused_harmless(request, failure)
         if self._patience.refused(failure.words):
-            self._end(explain(failure, self._asked.model, self._asked.server))
+            self._ask_harmless()
         return Embedded(request.rows, None, failure.words, request.tokens)
+
+    def _ask_harmless(self) -> None:
+        if not self._asking_harmless:
+            self._asking_harmless = True
+            self._ready.appendleft(harmless())
+
+    def _refused_harmless(self, request: Request, failure: Failure) -> Embedded:
+        """End, unless another text was taken meanwhile."""
+        self._asking_harmless = False
+        if not self._patience.taken:
+            self._end(explain(failure, self._asked.model, self._asked.server))
+        return given_back(request)
 
     def _give_up(self, failure: Failure, tried: str) -> None:
         error = given_up(failure, self._asked.model, self._asked.server, tried)
