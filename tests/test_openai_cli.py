@@ -184,6 +184,18 @@ def test_a_run_whose_new_texts_are_all_refused_ends_with_rejects_and_pays_for_a_
     assert commands.told("costs")["total"]["tokens"] == server.ledger.tokens_paid
 
 
+def test_a_text_over_which_the_api_always_fails_is_rejected_and_the_others_go_through(
+    commands: Commands, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.models.openai_failures.FIRST_WAIT", 0.01)
+    server.set(poison_status=500, poison_message="Something broke.")
+    commands.rows(*ROWS, POISON)
+    report = commands.told("index", code=3)
+    assert (report["items"]["added"], report["items"]["rejected"]) == (len(ROWS), 1)
+    (reject,) = map(json.loads, Path(report["rejects_file"]).read_text(encoding="utf-8").splitlines())
+    assert (reject["id"], reject["reason"]) == ("bad", "status 500: Something broke.")
+
+
 def test_what_the_api_refuses_is_rejected_with_its_words_and_no_key_is_in_anything_written_or_said(
     commands: Commands, server: OpenAIServer
 ) -> None:

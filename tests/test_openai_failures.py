@@ -19,7 +19,7 @@ from indexer.models.openai_failures import (
     sentence,
     wait_for,
 )
-from indexer.models.openai_patience import REFUSED_ALIKE, Patience
+from indexer.models.openai_patience import REFUSED_ALIKE, Blame, Patience, blame
 
 KEY = "sk-proj-abcdefghijklmnop1234"
 NOW = datetime(2025, 11, 25, 12, 0, 0, tzinfo=UTC)
@@ -158,3 +158,27 @@ def test_once_many_texts_are_refused_alike_it_is_time_to_doubt_the_api_unless_it
     patience = Patience(10)
     patience.answered()
     assert not any(patience.refused(words) for words in refusals)
+
+
+@pytest.mark.parametrize(
+    ("texts", "failed", "alone", "expected"),
+    [
+        (300, 1, 1, Blame.API),
+        (300, 2, 1, Blame.API),
+        (300, 3, 1, Blame.UNKNOWN),
+        (300, 100, 1, Blame.UNKNOWN),
+        (300, 4, 3, Blame.UNKNOWN),
+        (300, 4, 4, Blame.TEXTS),
+        (2, 9, 4, Blame.TEXTS),
+        (1, 2, 2, Blame.API),
+        (1, 4, 4, Blame.UNKNOWN),
+        (1, 100, 5, Blame.UNKNOWN),
+        (1, 6, 6, Blame.TEXT),
+        (1, 100, 6, Blame.TEXT),
+        (0, 100, 100, Blame.API),
+    ],
+)
+def test_texts_are_to_blame_only_where_others_are_answered_in_between(
+    texts: int, failed: int, alone: int, expected: Blame
+) -> None:
+    assert blame(texts, failed, alone) is expected

@@ -84,3 +84,44 @@ def test_a_few_texts_may_all_be_poison(server: OpenAIServer) -> None:
     server.set(poison="text")
     _, refusals = gathered(model_of(server).embed_stream(TEXTS[:5]), 5)
     assert len(refusals) == 5
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_a_text_over_which_the_api_always_fails_is_told_apart(server: OpenAIServer, count: int) -> None:
+    server.set(poison="number 0", poison_status=500, poison_message="Oops.")
+    texts = TEXTS[:count]
+    allowed: list[int] = []
+    answers = list(model_of(server).embed_stream(texts, lambda tokens: allowed.append(tokens) is None))
+    vectors, refusals = gathered(answers, count)
+    assert refusals == {0: "status 500: Oops."}
+    assert np.allclose(vectors[1:], expected(server, texts)[1:])
+    assert server.ledger.paid.keys() <= {*texts[1:], HARMLESS}
+    assert all(server.ledger.paid[text] == 1 for text in texts[1:])
+    assert sum(answer.billed for answer in answers) == server.ledger.tokens_paid
+    assert sum(answer.reserved for answer in answers) == sum(allowed)
+
+
+def test_an_api_that_fails_over_everything_is_given_up_and_no_text_is_blamed(server: OpenAIServer) -> None:
+    server.mix("status_500", share=1)
+    taken: list[Embedded] = []
+    with pytest.raises(ModelUnavailable, match="The server had an error"):
+        taken.extend(model_of(server, give_up_seconds=1).embed_stream(TEXTS[:1]))
+    assert [answer for answer in taken if answer.rows] == []
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_what_fails_otherwise_blames_no_text(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr("indexer.models.openai_packing.INPUTS", 1)
+    server.set(poison="number 0", poison_status=status, poison_message="Oops.")
+    taken: list[Embedded] = []
+    with pytest.raises(ModelUnavailable, match="gave no answer that can be used"):
+        taken.extend(model_of(server, give_up_seconds=0.5).embed_stream(TEXTS[:30]))
+    assert [answer for answer in taken if answer.refusal] == []
+
+
+def test_an_error_that_passes_blames_no_text(server: OpenAIServer) -> None:
+    server.plan("status_500", times=9)
+    _, refusals = gathered(model_of(server).embed_stream(TEXTS[:1]), 1)
+    assert refusals == {}

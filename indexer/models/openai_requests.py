@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from indexer.models import Embedded
 from indexer.models.openai_packing import halves
+from indexer.models.openai_patience import Blame, blame
 
 HARMLESS = "text"
 """What no API refuses that embeds anything."""
@@ -25,6 +26,19 @@ class Request:
     """How often it failed."""
     wrong: int = 0
     """How often it was answered wrongly."""
+    broken: int = 0
+    """How often the API had an error over it, status 500."""
+    alone: int = 0
+    """Of that, how often others were answered since the time before."""
+    others: int = -1
+    """How many were answered by the last time."""
+
+    def broke(self, others: int) -> Blame:
+        """Count an error of the API, by when so many other requests were answered."""
+        self.broken += 1
+        self.alone += others > self.others
+        self.others = others
+        return blame(len(self.rows), self.broken, self.alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +65,9 @@ class Asked:
         return [self.texts[row] for row in request.rows] or [HARMLESS]
 
 
-def harmless() -> Request:
-    """A request that shows whether the API embeds anything at all, for a token."""
-    return Request([], 1)
+def harmless(others: int) -> Request:
+    """A request that shows whether the API embeds anything at all, for a token, after so many others were answered."""
+    return Request([], 1, others=others)
 
 
 def given_back(request: Request) -> Embedded:

@@ -22,7 +22,7 @@ from indexer.models import Allows, Embedded
 from indexer.models.openai_answers import Answer
 from indexer.models.openai_failures import Failure, Verdict, explain, given_up, wait_for
 from indexer.models.openai_pace import Pace, Ticket
-from indexer.models.openai_patience import WRONG_ANSWERS, Patience
+from indexer.models.openai_patience import WRONG_ANSWERS, Blame, Patience
 from indexer.models.openai_requests import Asked, Request, given_back, harmless
 from indexer.providers import OpenAISettings
 from indexer.vectors import Vectors
@@ -35,6 +35,8 @@ LEAVE = 5.0
 """Most seconds that a stream which nobody wants any more waits for what is under way."""
 TOO_FAST = 3
 """How often a request of several texts may come too fast until it is taken for too large."""
+ERROR = 500
+"""The status of a fault that may come from a text: 502, 503 and 504 tell of what is before the API, or of load."""
 WARN_AFTER = 10.0
 """Seconds without an answer after which people are told why nothing happens."""
 KEPT = "What was embedded is kept, and the next run goes on with it."
@@ -164,7 +166,7 @@ class Stream:
                 self._end(explain(outcome, self._asked.model, self._asked.server))
                 return given_back(request)
             case Verdict.LATER:
-                self._put_off(request, outcome)
+                return self._failed(request, outcome)
             case Verdict.AGAIN:
                 return self._wrong(request, outcome)
             case Verdict.SPLIT:
@@ -174,6 +176,22 @@ class Stream:
     def _paid(self, request: Request, rows: list[int], vectors: Vectors | None, billed: int | None) -> Embedded:
         unsaid = billed is None
         return Embedded(rows, vectors, "", request.tokens, request.tokens if billed is None else billed, unsaid)
+
+    def _failed(self, request: Request, failure: Failure) -> Embedded | None:
+        """Ask again, unless all shows that it is the texts over which the API fails."""
+        if not request.rows and self._patience.taken > request.others:
+            self._asking_harmless = False
+            return given_back(request)
+        whose = request.broke(self._patience.taken) if failure.status == ERROR else Blame.API
+        if whose is Blame.TEXTS:
+            self._split(request)
+        elif whose is Blame.TEXT:
+            return Embedded(request.rows, None, f"status {ERROR}: {failure.words}", request.tokens)
+        else:
+            if whose is Blame.UNKNOWN and not (self._ready or self._taken):
+                self._ask_harmless()
+            self._put_off(request, failure)
+        return None
 
     def _put_off(self, request: Request, failure: Failure) -> None:
         """Ask again later, unless that has gone on for too long."""
@@ -230,7 +248,7 @@ class Stream:
     def _ask_harmless(self) -> None:
         if not self._asking_harmless:
             self._asking_harmless = True
-            self._ready.appendleft(harmless())
+            self._ready.appendleft(harmless(self._patience.taken))
 
     def _refused_harmless(self, request: Request, failure: Failure) -> Embedded:
         """End, unless another text was taken meanwhile."""
