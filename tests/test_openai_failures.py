@@ -103,12 +103,20 @@ def test_no_wait_is_shorter_than_what_the_api_asks_for() -> None:
         f"The key beginning with '{KEY[:7]}' is not known",
         f"Bearer:{KEY}",
         f"x={KEY[4:16]}",
+        f"key={KEY[-4:]}",
+        f"(sk-…{KEY[-4:]})",
+        f"{KEY[:12]}...{KEY[-4:]}",
     ],
 )
 def test_no_part_of_the_key_is_repeated(words: str) -> None:
     said = sentence(words, KEY)
     assert not any(KEY[at : at + 4] in said for at in range(len(KEY) - 3))
     assert "…" in said
+
+
+def test_the_word_in_a_key_may_be_said() -> None:
+    words = "Your project does not allow that."
+    assert masked(words, KEY) == words
 
 
 def test_words_without_the_key_stay_as_they_are() -> None:

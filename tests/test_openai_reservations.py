@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -134,3 +135,13 @@ def test_what_is_billed_is_what_the_server_says_with_every_kind_of_failure(serve
     got = ask(model_of(server))
     got.check(server)
     assert got.embedded == [row for row in range(40) if row % 10 != 7]
+
+
+def test_what_the_reader_takes_for_itself_is_no_reason_to_give_up(server: OpenAIServer) -> None:
+    server.plan("no_usage")
+    server.mix("status_503", share=1)
+    answers = model_of(server, in_flight=2, give_up_seconds=0.5).embed_stream(TEXTS)
+    rows = len(next(answers).rows)
+    time.sleep(0.6)
+    server.mix()
+    assert rows + sum(len(answer.rows) for answer in answers) == len(TEXTS)
