@@ -25,6 +25,7 @@ WORDS = f"We do not like poison, {KEY}"
 NANO_DOLLARS_A_TOKEN = 20
 """At 0.02 dollars a million."""
 ROWS = [{"id": f"{i}", "text": f"{i} loaves of bread and some soup, and then — 東京 — tea."} for i in range(30)]
+ROWS_BESIDE = [{"id": f"beside {i}", "text": f"The {i}th of the rows beside."} for i in range(20)]
 POISON = {"id": "bad", "text": "This is poison."}
 
 
@@ -168,6 +169,31 @@ def test_a_model_that_the_api_does_not_know_ends_the_run_at_once(commands: Comma
     assert "has no model" in error["message"]
     assert len(server.ledger.requests) == 1
     assert not commands.published
+
+
+def test_a_run_whose_new_texts_are_all_refused_ends_with_rejects_and_pays_for_a_harmless_one(
+    commands: Commands, server: OpenAIServer
+) -> None:
+    bad = [{"id": f"bad {i}", "text": f"This is poison {i}."} for i in range(40)]
+    commands.rows(*ROWS, *ROWS_BESIDE, *bad)
+    commands.run("index", code=3)
+    before = server.ledger.tokens_paid
+    report = commands.told("index", code=3)
+    assert (report["items"]["unchanged"], report["items"]["rejected"]) == (len(ROWS) + len(ROWS_BESIDE), 40)
+    assert report["paid"]["tokens"] == server.ledger.tokens_paid - before == 1
+    assert commands.told("costs")["total"]["tokens"] == server.ledger.tokens_paid
+
+
+def test_a_text_over_which_the_api_always_fails_is_rejected_and_the_others_go_through(
+    commands: Commands, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.models.openai_failures.FIRST_WAIT", 0.01)
+    server.set(poison_status=500, poison_message="Something broke.")
+    commands.rows(*ROWS, POISON)
+    report = commands.told("index", code=3)
+    assert (report["items"]["added"], report["items"]["rejected"]) == (len(ROWS), 1)
+    (reject,) = map(json.loads, Path(report["rejects_file"]).read_text(encoding="utf-8").splitlines())
+    assert (reject["id"], reject["reason"]) == ("bad", "status 500: Something broke.")
 
 
 def test_what_the_api_refuses_is_rejected_with_its_words_and_no_key_is_in_anything_written_or_said(

@@ -19,7 +19,7 @@ from indexer.models.openai_failures import (
     sentence,
     wait_for,
 )
-from indexer.models.openai_patience import REFUSED_ALIKE, Patience
+from indexer.models.openai_patience import REFUSED_ALIKE, Blame, Patience, blame
 
 KEY = "sk-proj-abcdefghijklmnop1234"
 NOW = datetime(2025, 11, 25, 12, 0, 0, tzinfo=UTC)
@@ -103,12 +103,20 @@ def test_no_wait_is_shorter_than_what_the_api_asks_for() -> None:
         f"The key beginning with '{KEY[:7]}' is not known",
         f"Bearer:{KEY}",
         f"x={KEY[4:16]}",
+        f"key={KEY[-4:]}",
+        f"(sk-…{KEY[-4:]})",
+        f"{KEY[:12]}...{KEY[-4:]}",
     ],
 )
 def test_no_part_of_the_key_is_repeated(words: str) -> None:
     said = sentence(words, KEY)
     assert not any(KEY[at : at + 4] in said for at in range(len(KEY) - 3))
     assert "…" in said
+
+
+def test_the_word_in_a_key_may_be_said() -> None:
+    words = "Your project does not allow that."
+    assert masked(words, KEY) == words
 
 
 def test_words_without_the_key_stay_as_they_are() -> None:
@@ -151,10 +159,34 @@ def test_patience_ends_after_so_many_seconds_without_an_answer() -> None:
     assert [patience.failed(now) for now in (31, 41)] == [False, True]
 
 
-def test_texts_that_are_all_refused_alike_are_not_at_fault() -> None:
+def test_once_many_texts_are_refused_alike_it_is_time_to_doubt_the_api_unless_it_took_one() -> None:
     patience = Patience(10)
-    refusals = [f"input[{n}] is bad" for n in range(REFUSED_ALIKE)]
-    assert [patience.refused(words) for words in refusals] == [False] * (REFUSED_ALIKE - 1) + [True]
+    refusals = [f"input[{n}] is bad" for n in range(REFUSED_ALIKE + 9)]
+    assert [at for at, words in enumerate(refusals) if patience.refused(words)] == [REFUSED_ALIKE - 1]
     patience = Patience(10)
     patience.answered()
     assert not any(patience.refused(words) for words in refusals)
+
+
+@pytest.mark.parametrize(
+    ("texts", "failed", "alone", "expected"),
+    [
+        (300, 1, 1, Blame.API),
+        (300, 2, 1, Blame.API),
+        (300, 3, 1, Blame.UNKNOWN),
+        (300, 100, 1, Blame.UNKNOWN),
+        (300, 4, 3, Blame.UNKNOWN),
+        (300, 4, 4, Blame.TEXTS),
+        (2, 9, 4, Blame.TEXTS),
+        (1, 2, 2, Blame.API),
+        (1, 4, 4, Blame.UNKNOWN),
+        (1, 100, 5, Blame.UNKNOWN),
+        (1, 6, 6, Blame.TEXT),
+        (1, 100, 6, Blame.TEXT),
+        (0, 100, 100, Blame.API),
+    ],
+)
+def test_texts_are_to_blame_only_where_others_are_answered_in_between(
+    texts: int, failed: int, alone: int, expected: Blame
+) -> None:
+    assert blame(texts, failed, alone) is expected

@@ -57,6 +57,13 @@ def test_nobody_waits_for_longer_than_a_few_seconds(server: OpenAIServer, monkey
         model.embed_query(["a"])
 
 
+def test_nobody_waits_for_an_answer_that_drips_in(server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_queries, "AT_MOST", 1.0)
+    server.mix("slow", share=1, seconds=8)
+    with pytest.raises(ModelUnavailable, match="no answer came within"):
+        model_of(server).embed_query(["a"])
+
+
 def test_a_text_that_the_api_refuses_is_the_callers(server: OpenAIServer) -> None:
     server.set(poison="poison")
     with pytest.raises(InvalidRequest, match="Your input was rejected as a result of our safety system"):

@@ -81,6 +81,13 @@ def test_no_answer_in_time_is_asked_again_for_less(server: OpenAIServer) -> None
     assert [len(entry.texts) for entry in server.ledger.requests if entry.paid] == [150, 150]
 
 
+def test_an_answer_that_drips_in_is_not_waited_for(server: OpenAIServer) -> None:
+    server.plan("slow", seconds=5)
+    vectors, _ = gathered(model_of(server, timeout_seconds=1).embed_stream(TEXTS), len(TEXTS))
+    assert np.allclose(vectors, expected(server, TEXTS))
+    assert [len(entry.texts) for entry in server.ledger.requests] == [300, 150, 150]
+
+
 @pytest.mark.parametrize(("kind", "least"), [("busy_after_ms", 0.4), ("busy_after", 1.0)])
 def test_the_api_is_left_alone_for_as_long_as_it_asks(server: OpenAIServer, kind: str, least: float) -> None:
     server.plan(kind, seconds=0.4)
@@ -109,40 +116,6 @@ def test_a_request_that_is_always_answered_wrongly_ends_the_run(server: OpenAISe
         taken.extend(model_of(server).embed_stream(TEXTS))
     assert [(list(answer.rows), answer.billed) for answer in taken] == [([], server.ledger.tokens_paid // 4)] * 4
     assert len(server.ledger.requests) == 4
-
-
-def test_poison_is_told_apart_and_the_rest_goes_through(server: OpenAIServer) -> None:
-    server.set(poison="poison")
-    texts = [f"{text} poison" if n in (0, 77, 78, 299) else text for n, text in enumerate(TEXTS)]
-    vectors, refusals = gathered(model_of(server).embed_stream(texts), len(texts))
-    assert refusals == dict.fromkeys((0, 77, 78, 299), "Your input was rejected as a result of our safety system.")
-    good = [row for row in range(len(texts)) if row not in refusals]
-    assert np.allclose(vectors[good], expected(server, texts)[good])
-    assert server.ledger.paid == Counter(texts[row] for row in good)
-
-
-def test_poison_costs_nothing_and_what_was_allowed_is_given_back(server: OpenAIServer) -> None:
-    server.set(poison="number 7 ")
-    allowed: list[int] = []
-    texts = [f"{text} " for text in TEXTS[:20]]
-    answers = list(model_of(server).embed_stream(texts, lambda tokens: allowed.append(tokens) is None))
-    assert sum(allowed) == sum(answer.reserved for answer in answers)
-    assert sum(answer.billed for answer in answers) == server.ledger.tokens_paid < sum(allowed)
-
-
-def test_a_server_that_refuses_everything_is_at_fault_and_not_the_texts(server: OpenAIServer) -> None:
-    server.set(poison="text")
-    taken: list[Embedded] = []
-    with pytest.raises(ModelUnavailable, match="refuses every request"):
-        taken.extend(model_of(server).embed_stream(TEXTS))
-    assert all(answer.vectors is None for answer in taken)
-    assert len(server.ledger.requests) < 60
-
-
-def test_a_few_texts_may_all_be_poison(server: OpenAIServer) -> None:
-    server.set(poison="text")
-    _, refusals = gathered(model_of(server).embed_stream(TEXTS[:5]), 5)
-    assert len(refusals) == 5
 
 
 @pytest.mark.parametrize("kind", ["quota", "status_401", "status_403", "status_404", "status_402"])
@@ -174,7 +147,7 @@ def test_answers_under_way_come_before_the_error(server: OpenAIServer) -> None:
     with pytest.raises(ModelUnavailable, match="nothing left to pay with"):
         taken.extend(model.embed_stream(MANY))
     assert server.ledger.paid == Counter(["first", *(MANY[row] for answer in taken for row in answer.rows)])
-    assert len(taken) == 3
+    assert sum(bool(answer.rows) for answer in taken) == 3
 
 
 def test_giving_up_keeps_what_came(server: OpenAIServer) -> None:

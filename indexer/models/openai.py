@@ -23,7 +23,8 @@ from indexer.models.openai_known import Known, agreed_dimension, dimensions_to_s
 from indexer.models.openai_pace import Pace, Ticket
 from indexer.models.openai_packing import most_tokens, pack
 from indexer.models.openai_queries import embed_now
-from indexer.models.openai_stream import Asked, Stream
+from indexer.models.openai_requests import Asked
+from indexer.models.openai_stream import Stream
 from indexer.models.openai_tokens import OpenAITokenizer
 from indexer.providers import OPENAI, OPENAI_URL, Providers, shown
 from indexer.vectors import Vectors

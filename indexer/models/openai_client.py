@@ -1,7 +1,7 @@
 """How is the API reached?
 
-The only module that imports openai, and only when the first request is made. What always holds: one call is one
-request, whose outcome is an answer or a failure; the key is in the request's header and nowhere else.
+With `openai_deadline` the only module that imports openai, and only when the first request is made. What always holds:
+one call is one request, whose outcome is an answer or a failure; the key is in the request's header and nowhere else.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ def connect(settings: OpenAISettings) -> OpenAI:
     """A client that tries once; raises ModelUnavailable where there is no key."""
     from openai import OpenAI
 
+    from indexer.models.openai_deadline import punctual_client
+
     return OpenAI(
         api_key=_key(settings),
         base_url=shown(settings.base_url),
         default_headers=_login(settings.base_url),
         max_retries=0,
         timeout=settings.timeout_seconds,
+        http_client=punctual_client(),
     )
 
 

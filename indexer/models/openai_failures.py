@@ -21,8 +21,10 @@ LONGEST_WORDS = 500
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
 """Seconds between two tries."""
-PART = 6
-"""Characters in a row of a key that give too much of it away."""
+PART, ODD_PART = 6, 4
+"""Characters in a row of a key that give too much of it away: fewer where they are no word, like the `proj` in it."""
+LONG = 12
+"""Characters of a key of which such few are not the half."""
 
 _LATER = frozenset({408, 409, 425, 429})
 _EMPTY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
@@ -155,7 +157,12 @@ def _tells(word: str, key: str) -> bool:
         return False
     if len(bare) >= 4 and (key.startswith(bare) or key.endswith(bare)):
         return True
-    return any(key[at : at + PART] in word for at in range(len(key) - PART + 1))
+    odd = [part for part in _parts(key, ODD_PART) if not part.islower()] if len(key) >= LONG else []
+    return any(part in word for part in [*_parts(key, PART), *odd])
+
+
+def _parts(key: str, length: int) -> list[str]:
+    return [key[at : at + length] for at in range(len(key) - length + 1)]
 
 
 def wait_for(failure: Failure, tries: int, chance: float) -> float:

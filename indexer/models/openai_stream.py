@@ -2,7 +2,8 @@
 
 The consumer's own thread sends, and only when it asks for the next answer; other threads only wait for the API. What
 always holds: no more than `in_flight` requests are under way or have an answer that the consumer has not taken and
-kept; each was allowed; whatever ends the stream, the good answers under way come first, and then the error.
+kept; each was allowed; whatever ends the stream, the good answers under way come first, what was allowed and is not
+made any more is given back, and then comes the error.
 """
 
 from __future__ import annotations
@@ -15,17 +16,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 from indexer.errors import ModelUnavailable
 from indexer.models import Allows, Embedded
 from indexer.models.openai_answers import Answer
 from indexer.models.openai_failures import Failure, Verdict, explain, given_up, wait_for
 from indexer.models.openai_pace import Pace, Ticket
-from indexer.models.openai_packing import halves
-from indexer.models.openai_patience import WRONG_ANSWERS, Patience
+from indexer.models.openai_patience import WRONG_ANSWERS, Blame, Patience
+from indexer.models.openai_requests import Asked, Request, given_back, harmless
 from indexer.providers import OpenAISettings
 from indexer.vectors import Vectors
 
@@ -37,37 +35,14 @@ LEAVE = 5.0
 """Most seconds that a stream which nobody wants any more waits for what is under way."""
 TOO_FAST = 3
 """How often a request of several texts may come too fast until it is taken for too large."""
+ERROR = 500
+"""The status of a fault that may come from a text: 502, 503 and 504 tell of what is before the API, or of load."""
 WARN_AFTER = 10.0
 """Seconds without an answer after which people are told why nothing happens."""
 KEPT = "What was embedded is kept, and the next run goes on with it."
 
 Ask = Callable[[Sequence[str], Ticket], Answer | Failure]
 """Asks the API once, and lets the pace know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked for, and of whom."""
-
-    texts: Sequence[str]
-    tokens: Sequence[int]
-    """In each of them."""
-    dimension: int
-    model: str
-    server: str
-
-
-@dataclass(slots=True)
-class _Request:
-    """Texts that are asked for together."""
-
-    rows: list[int]
-    tokens: int
-    allowed: bool = False
-    tries: int = 0
-    """How often it failed."""
-    wrong: int = 0
-    """How often it was answered wrongly."""
 
 
 class Stream:
@@ -78,22 +53,26 @@ class Stream:
     ) -> None:
         self._asked, self._ask, self._pace, self._allows = asked, ask, pace, allows
         self._slots, self._leave_after = settings.in_flight, min(LEAVE, settings.timeout_seconds)
-        self._ready = deque(self._request(rows) for rows in packs)
-        self._later: list[tuple[float, _Request]] = []
-        self._came: queue.SimpleQueue[tuple[_Request, Answer | Failure | BaseException]] = queue.SimpleQueue()
+        self._ready = deque(asked.request(rows) for rows in packs)
+        self._later: list[tuple[float, Request]] = []
+        self._came: queue.SimpleQueue[tuple[Request, Answer | Failure | BaseException]] = queue.SimpleQueue()
         self._taken = 0
         """Slots that are: requests of which the outcome was not dealt with."""
         self._patience = Patience(settings.give_up_seconds)
         self._warned = False
-        self._over = False
+        self._asking_harmless = False
+        """Whether the harmless text is asked for."""
+        self._no_more = False
+        """Whether a request was not allowed: then those that were are brought to their end."""
         self._error: BaseException | None = None
+        """Why nothing is asked any more."""
 
     def answers(self) -> Iterator[Embedded]:
         """Every answer, as it comes; raises ModelUnavailable behind the last where some have none."""
         try:
             while True:
                 wait = self._send()
-                if self._taken == 0 and (self._over or not (self._ready or self._later)):
+                if self._taken == 0 and (self._error or not (self._ready or self._later)):
                     break
                 if came := self._next(wait):
                     answer = self._deal(*came)
@@ -101,15 +80,13 @@ class Stream:
                         yield answer
         finally:
             self._leave()
+        yield from (given_back(request) for request in self._left() if request.allowed)
         if self._error is not None:
             raise self._error
 
-    def _request(self, rows: list[int], allowed: bool = False) -> _Request:
-        return _Request(rows, sum(self._asked.tokens[row] for row in rows), allowed)
-
     def _send(self) -> float:
         """Send what may be sent now; returns after how many seconds there may be more."""
-        while not self._over and self._taken < self._slots:
+        while self._error is None and self._taken < self._slots:
             now = time.monotonic()
             self._wake(now)
             if not self._ready:
@@ -128,7 +105,7 @@ class Stream:
         self._ready.extendleft(request for due, request in self._later if due <= now)
         self._later = [(due, request) for due, request in self._later if due > now]
 
-    def _too_large(self, request: _Request) -> bool:
+    def _too_large(self, request: Request) -> bool:
         return request.tokens > self._pace.most_tokens and len(request.rows) > 1
 
     def _check_hold(self, hold: float) -> None:
@@ -136,29 +113,35 @@ class Stream:
         if self._patience.seconds <= hold < math.inf and self._taken == 0:
             self._give_up(Failure(Verdict.LATER, "its limit is used up."), f"and will give none for {hold:.0f} seconds")
 
-    def _split(self, request: _Request) -> None:
-        self._ready.extendleft(self._request(rows, request.allowed) for rows in reversed(halves(request.rows)))
+    def _split(self, request: Request) -> None:
+        self._ready.extendleft(reversed(self._asked.halves(request)))
 
-    def _allowed(self, request: _Request) -> bool:
-        request.allowed = request.allowed or self._allows(request.tokens)
-        self._over = self._over or not request.allowed
+    def _allowed(self, request: Request) -> bool:
+        request.allowed = request.allowed or (not self._no_more and self._allows(request.tokens))
+        if not request.allowed:
+            self._no_more = True
+            self._ready = deque(each for each in self._ready if each.allowed)
+            self._later = [(due, each) for due, each in self._later if each.allowed]
         return request.allowed
 
-    def _start(self, request: _Request) -> None:
+    def _left(self) -> list[Request]:
+        """What is not asked for any more."""
+        return [*self._ready, *(request for _, request in self._later)]
+
+    def _start(self, request: Request) -> None:
         self._taken += 1
         ticket = self._pace.send(request.tokens)
         threading.Thread(target=self._wait_for, args=(request, ticket), daemon=True, name="openai").start()
 
-    def _wait_for(self, request: _Request, ticket: Ticket) -> None:
+    def _wait_for(self, request: Request, ticket: Ticket) -> None:
         """In a thread of its own."""
         try:
-            texts = [self._asked.texts[row] for row in request.rows]
-            outcome: Answer | Failure | BaseException = self._ask(texts, ticket)
+            outcome: Answer | Failure | BaseException = self._ask(self._asked.of(request), ticket)
         except BaseException as error:
             outcome = error
         self._came.put((request, outcome))
 
-    def _next(self, wait: float) -> tuple[_Request, Answer | Failure | BaseException] | None:
+    def _next(self, wait: float) -> tuple[Request, Answer | Failure | BaseException] | None:
         """What comes next within so many seconds."""
         if self._taken == 0:
             time.sleep(LOOK_AGAIN if wait == math.inf else wait)
@@ -168,31 +151,49 @@ class Stream:
         except queue.Empty:
             return None
 
-    def _deal(self, request: _Request, outcome: Answer | Failure | BaseException) -> Embedded | None:
+    def _deal(self, request: Request, outcome: Answer | Failure | BaseException) -> Embedded | None:
         """What a request came to, for the consumer; None where there is nothing to tell yet."""
         self._taken -= 1
         if isinstance(outcome, BaseException):
             self._end(outcome)
-            return None
+            return given_back(request)
         if isinstance(outcome, Answer):
             self._patience.answered()
-            return self._paid(request, request.rows, outcome.vectors, outcome.billed)
+            self._asking_harmless &= bool(request.rows)
+            return self._paid(request, request.rows, outcome.vectors if request.rows else None, outcome.billed)
         match outcome.verdict:
             case Verdict.END:
                 self._end(explain(outcome, self._asked.model, self._asked.server))
+                return given_back(request)
             case Verdict.LATER:
-                self._put_off(request, outcome)
+                return self._failed(request, outcome)
             case Verdict.AGAIN:
                 return self._wrong(request, outcome)
             case Verdict.SPLIT:
                 return self._refused(request, outcome)
         return None
 
-    def _paid(self, request: _Request, rows: list[int], vectors: Vectors, billed: int | None) -> Embedded:
+    def _paid(self, request: Request, rows: list[int], vectors: Vectors | None, billed: int | None) -> Embedded:
         unsaid = billed is None
         return Embedded(rows, vectors, "", request.tokens, request.tokens if billed is None else billed, unsaid)
 
-    def _put_off(self, request: _Request, failure: Failure) -> None:
+    def _failed(self, request: Request, failure: Failure) -> Embedded | None:
+        """Ask again, unless all shows that it is the texts over which the API fails."""
+        if not request.rows and self._patience.taken > request.others:
+            self._asking_harmless = False
+            return given_back(request)
+        whose = request.broke(self._patience.taken) if failure.status == ERROR else Blame.API
+        if whose is Blame.TEXTS:
+            self._split(request)
+        elif whose is Blame.TEXT:
+            return Embedded(request.rows, None, f"status {ERROR}: {failure.words}", request.tokens)
+        else:
+            if whose is Blame.UNKNOWN and not (self._ready or self._taken):
+                self._ask_harmless()
+            self._put_off(request, failure)
+        return None
+
+    def _put_off(self, request: Request, failure: Failure) -> None:
         """Ask again later, unless that has gone on for too long."""
         now = time.monotonic()
         wait = wait_for(failure, request.tries, secrets.SystemRandom().random())
@@ -218,7 +219,7 @@ class Stream:
         log.log(level, "model %r at %s: %s It is asked again in %.1f s.", *told, extra={"event": "asked_again"})
         self._warned |= long
 
-    def _wrong(self, request: _Request, failure: Failure) -> Embedded:
+    def _wrong(self, request: Request, failure: Failure) -> Embedded:
         """Ask again, but not for ever; that it is paid for is told."""
         request.allowed = False
         request.wrong += 1
@@ -226,29 +227,41 @@ class Stream:
         self._try_later(request, time.monotonic() + wait)
         if request.wrong >= WRONG_ANSWERS:
             self._give_up(failure, f"after {request.wrong} tries")
-        nothing = np.empty((0, self._asked.dimension), dtype=np.float32)
-        return self._paid(request, [], nothing, failure.billed)
+        return self._paid(request, [], None, failure.billed)
 
-    def _try_later(self, request: _Request, due: float) -> None:
+    def _try_later(self, request: Request, due: float) -> None:
         request.tries += 1
         self._later.append((due, request))
 
-    def _refused(self, request: _Request, failure: Failure) -> Embedded | None:
+    def _refused(self, request: Request, failure: Failure) -> Embedded | None:
         """Find out which text is meant; once it is alone, that is told."""
         self._patience.heard()
         if len(request.rows) > 1:
             self._split(request)
             return None
+        if not request.rows:
+            return self._refused_harmless(request, failure)
         if self._patience.refused(failure.words):
-            self._end(explain(failure, self._asked.model, self._asked.server))
+            self._ask_harmless()
         return Embedded(request.rows, None, failure.words, request.tokens)
+
+    def _ask_harmless(self) -> None:
+        if not self._asking_harmless:
+            self._asking_harmless = True
+            self._ready.appendleft(harmless(self._patience.taken))
+
+    def _refused_harmless(self, request: Request, failure: Failure) -> Embedded:
+        """End, unless another text was taken meanwhile."""
+        self._asking_harmless = False
+        if not self._patience.taken:
+            self._end(explain(failure, self._asked.model, self._asked.server))
+        return given_back(request)
 
     def _give_up(self, failure: Failure, tried: str) -> None:
         error = given_up(failure, self._asked.model, self._asked.server, tried)
         self._end(ModelUnavailable(f"{error.message} {KEPT}", param=error.param))
 
     def _end(self, error: BaseException) -> None:
-        self._over = True
         self._error = self._error or error
 
     def _leave(self) -> None:
