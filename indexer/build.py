@@ -210,5 +210,6 @@ class _Result:
             seconds=run.watch.totals(),
             peak_rss_bytes=peak_rss_bytes(),
             paid=self.meter.paid,
+            numeric_path=self.content.numeric_path,
             rejects_file=str(run.folder.path / REJECTS) if run.rejects.count else None,
         )
