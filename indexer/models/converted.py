@@ -100,13 +100,7 @@ class Conversions:
             self._sweep()
             temporary = storage.add_folder(self._cache / f".making-{secrets.token_hex(8)}")
         except StorageError as error:
-            told = {"event": "conversion_not_kept", "folder": str(self._cache)}
-            log.warning(
-                "the converted model cannot be kept, and every start converts it again: %s Set models_cache in [local] "
-                "to a folder that can be written.",
-                error.message,
-                extra=told,
-            )
+            self._not_kept(error)
             with tempfile.TemporaryDirectory(prefix="parecido-") as folder:
                 yield Path(folder)
             return
@@ -128,9 +122,17 @@ class Conversions:
         try:
             storage.remove(self._folder)  # what is there is damaged
             storage.move_folder(made.folder, self._folder)
-        except StorageError:
+        except StorageError as error:
             if not self.find():  # else another process was first after all
-                raise
+                self._not_kept(error)
+
+    def _not_kept(self, error: StorageError) -> None:
+        log.warning(
+            "the converted model cannot be kept, so that every start converts it again: %s Set models_cache in [local] "
+            "to a folder that can be written.",
+            error.message,
+            extra={"event": "conversion_not_kept", "folder": str(self._cache)},
+        )
 
     def _sweep(self) -> None:
         """Remove what processes that were killed have left."""

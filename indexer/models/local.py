@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from indexer.models.converted import Conversions, Unconvertible
 from indexer.models.files import ModelFiles, describe
 from indexer.models.sentence_transformers import SentenceTransformersModel
 from indexer.providers import LocalSettings
+
+_turn = threading.Lock()
+"""Two threads cannot trace at once, and the second finds what the first has kept."""
 
 log = logging.getLogger("parecido")
 
@@ -69,20 +73,28 @@ def _converted(fingerprint: Fingerprint, files: ModelFiles, device: str | None, 
         if reference.device != "cpu":
             return reference
     conversions = Conversions(settings.models_cache or Path(), fingerprint, openvino.VERSION)
-    if found := conversions.find():
-        return openvino.load(found, fingerprint)
-    reference = reference or sentence_transformers.load(fingerprint, files, "cpu")
-    log.info("model %s: converting it for OpenVINO, which is kept", fingerprint.name, extra={"event": "converting"})
-    try:
-        return openvino.convert(reference, conversions)
-    except Unconvertible as error:
-        if settings.backend == "openvino":
-            raise ModelUnavailable(
-                f'Model {fingerprint.name!r} cannot run on OpenVINO: {error}. Set backend to "auto".', param="backend"
-            ) from error
-        told = {"event": "not_converted", "model": fingerprint.name}
-        log.info("model %s: torch computes, because %s", fingerprint.name, error, extra=told)
-        return reference
+    with _turn:
+        if found := conversions.find():
+            return openvino.load(found, fingerprint)
+        reference = reference or sentence_transformers.load(fingerprint, files, "cpu")
+        told = {"event": "converting", "model": fingerprint.name}
+        log.info("model %s: converting it for OpenVINO, once", fingerprint.name, extra=told)
+        try:
+            return openvino.convert(reference, conversions)
+        except Unconvertible as error:
+            return _unconverted(reference, settings, error)
+
+
+def _unconverted(reference: SentenceTransformersModel, settings: LocalSettings, error: Unconvertible) -> Model:
+    """The reference in the place of a conversion; raises ModelUnavailable where that was asked for."""
+    name = reference.fingerprint.name
+    if settings.backend == "openvino":
+        raise ModelUnavailable(
+            f'Model {name!r} cannot run on OpenVINO: {error}. Set backend to "auto".', param="backend"
+        ) from error
+    told = {"event": "not_converted", "model": name}
+    log.info("model %s: torch computes, because %s", name, error, extra=told)
+    return reference
 
 
 def _unchanged(fingerprint: Fingerprint) -> ModelFiles:

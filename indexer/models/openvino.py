@@ -48,7 +48,7 @@ LEAST_COSINE = 0.9995
 AHEAD = 1
 """Slices under way while one is kept."""
 _WORDS = "Water is stored in the leaves, and 3.5 % of it in the roots – über Nacht, 水は葉に。 "
-PROBES = ("", "a", "π 🚀", *((_WORDS * 40)[: 40 * step * step] for step in range(1, 9)), _WORDS * 40)
+PROBES = ("", "a", "π 🚀", *((_WORDS * 40)[: 80 * step * step] for step in range(1, 5)), _WORDS * 40)
 """Texts of all lengths, from no token of their own to more than most models read."""
 
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -239,9 +239,10 @@ def _sealed(reference: SentenceTransformersModel, conversions: Conversions, fold
 
 
 def _worst_cosine(model: OpenVINOModel, reference: SentenceTransformersModel) -> float:
+    short = PROBES[:-2]
     pairs = [
         (model.embed_documents(PROBES), reference.embed_documents(PROBES)),
-        (model.embed_query(PROBES), reference.embed_query(PROBES)),
+        (model.embed_query(short), reference.embed_query(short)),
     ]
     return min(float(np.vecdot(ours, theirs).min()) for ours, theirs in pairs)
 
