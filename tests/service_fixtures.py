@@ -33,7 +33,7 @@ def served_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def started_model(caches: Path) -> Model:
-    """The packaged model as a process that is started here has it, so that similarities are the same to the last digit."""
+    """The packaged model as a process that is started here has it: similarities are the same to a digit."""
     fingerprint = models.identify(CollectionSettings(source=("-",)))
     return models.load(fingerprint, "cpu", Providers(local=LocalSettings(models_cache=caches)))
 
