@@ -228,5 +228,6 @@ class _Result:
             peak_rss_bytes=peak_rss_bytes(),
             paid=self.meter.paid,
             pending=self.pending,
+            numeric_path=self.content.numeric_path,
             rejects_file=str(run.folder.path / REJECTS) if run.rejects.count else None,
         )

@@ -72,6 +72,8 @@ class Content:
         self._run, self._taken, self._cache, self._meter, self._withheld = run, taken, cache, meter, withheld
         self._shape = SegmentShape(run.number, taken.schema, run.fingerprint.dimension, run.settings.store_text)
         self.counter = Counter()
+        self.numeric_path: str | None = None
+        """What computed the vectors; None before a model was needed."""
         self.refusals = Refusals()
 
     @property
@@ -113,6 +115,7 @@ class Content:
         with run.watch.stage("model"):
             model = models.load(run.fingerprint, run.settings.device, run.providers)
             chunker = document_chunker(model, run.settings.passages)
+        self.numeric_path = model.numeric_path
         run.progress.end()
         self._foresee(model, chunker)
         run.progress.begin("embed", taken.to_write, "items")

@@ -120,6 +120,8 @@ class Report:
     """By stage, and `total`."""
     peak_rss_bytes: int
     paid: Paid
+    numeric_path: str | None
+    """What computed the vectors: library, precision and kind of device; None where no model was needed."""
     rejects_file: str | None
     """Where the rejected rows stand, one JSON object a line; None where there are none."""
     pending: int = 0
