@@ -29,7 +29,8 @@ def listen(host: str, port: int, access: Access) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         _check_reach(host, str(address[0]), access)
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # Named, or asyncio would not know that small parts of an answer need not wait for each other (TCP_NODELAY).
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
