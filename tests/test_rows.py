@@ -52,6 +52,8 @@ def test_a_row_or_column_that_is_not_there_is_an_error() -> None:
     rows = Rows(pa.Table.from_pylist(VALUES, SCHEMA))
     with pytest.raises(IndexError):
         rows.value(4, "id")
+    with pytest.raises(IndexError):
+        rows.value(4, "n")
     with pytest.raises(KeyError):
         rows.value(0, "colour")
     with pytest.raises(IndexError):
