@@ -26,7 +26,7 @@ from indexer.errors import ParecidoError
 from indexer.queries import Query
 from service.served import Served
 
-QUICK = 0.002
+QUICK = 0.001
 """Seconds that a search may take on the event loop."""
 FEW = 100
 """Most hits of a search that may be answered there."""

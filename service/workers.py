@@ -53,16 +53,19 @@ def _start(work: Callable[[], None], life: tuple[int, int]) -> int:
     pid = os.fork()
     if pid:
         return pid
+    code = 1
     try:
         os.close(life[1])
         threading.Thread(target=_end_with_parent, args=(life[0],), name="parecido-parent", daemon=True).start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         work()
+    except KeyboardInterrupt:  # told to end before there was anything to close
+        code = 0
     except BaseException:
         log.exception("a worker failed")
     finally:
         logging.shutdown()
-        os._exit(1)
+        os._exit(code)
 
 
 def _end_with_parent(life: int) -> None:
