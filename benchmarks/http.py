@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -25,8 +26,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,8 @@ class Server:
 
     name: str
     port: int
-    kinds: dict[str, Sequence[bytes]]
+    kinds: Mapping[str, Callable[[], Sequence[bytes]]]
+    """Gives the requests of one load."""
 
 
 @dataclass
@@ -61,15 +64,23 @@ class Cell:
 Cells = dict[tuple[str, str, int], Cell]
 
 
-def questions(asked: Asked) -> dict[str, list[Any]]:
-    """The bodies of each kind of request to the service."""
+def by_vector(asked: Asked, path: str, share: int | None = None) -> Callable[[], Sequence[bytes]]:
+    """Requests by vector, with a filter that so many of a hundred items pass."""
+    filter = {"filter": {"share": {"$lt": share}}} if share else {}
     vectors = np.round(asked.vectors.astype(np.float64), 6).tolist()
-    kinds: dict[str, list[Any]] = {
-        kind: [{"vector": v, "limit": 10, **({"filter": {"share": {"$lt": share}}} if share else {})} for v in vectors]
-        for kind, share in FILTERS.items()
-    }
-    kinds["text"] = [{"text": text, "limit": 10} for text in asked.texts]
-    return kinds
+    requests = [post(path, {"vector": vector, "limit": 10, **filter}) for vector in vectors]
+    return lambda: requests
+
+
+def by_text(asked: Asked) -> Callable[[], Sequence[bytes]]:
+    """Requests by text; no text comes in two loads, as the service would remember its vector."""
+    load = count()
+
+    def requests() -> Sequence[bytes]:
+        number = next(load)
+        return [post(SEARCH, {"text": f"{text} load {number}", "limit": 10}) for text in asked.texts]
+
+    return requests
 
 
 @contextlib.contextmanager
@@ -161,14 +172,14 @@ def measure(servers: Sequence[Server], connections: Sequence[int], rounds: int, 
     """Every server in turn, every kind, every number of connections, round by round."""
     cells: Cells = {}
     for turn in range(rounds):
-        for count in connections:
+        for clients in connections:
             for kind in dict.fromkeys(kind for server in servers for kind in server.kinds):
                 for server in servers if turn % 2 else reversed(servers):
                     if kind in server.kinds:
-                        outcome = load("127.0.0.1", server.port, server.kinds[kind], count, seconds)
+                        outcome = load("127.0.0.1", server.port, server.kinds[kind](), clients, seconds)
                         if outcome.failures:
                             print(f"{server.name}, {kind}: {outcome.first_failure}", file=sys.stderr)
-                        cells.setdefault((server.name, kind, count), Cell()).rounds.append(outcome)
+                        cells.setdefault((server.name, kind, clients), Cell()).rounds.append(outcome)
     return cells
 
 
@@ -177,11 +188,11 @@ def table(cells: Cells) -> None:
     heads = ("a second", "least", "most", "p50 ms", "p99 ms", "ratio")
     print(f"{'':<12}{'kind':<14}{'conn':>5}" + "".join(f"{head:>9}" for head in heads))
     figures: dict[tuple[str, str, int], Median] = {key: median(cell.rounds) for key, cell in cells.items()}
-    for (name, kind, count), m in sorted(figures.items(), key=lambda entry: (entry[0][2], entry[0][1], entry[0][0])):
-        beside = figures.get(("starlette", kind, count))
+    for (name, kind, clients), m in sorted(figures.items(), key=lambda entry: (entry[0][2], entry[0][1], entry[0][0])):
+        beside = figures.get(("starlette", kind, clients))
         ratio = f"{m.rate / beside.rate:9.2f}" if beside and name == "parecido" else ""
         print(
-            f"{name:<12}{kind:<14}{count:>5}{m.rate:>9.0f}{m.lowest:>9.0f}{m.highest:>9.0f}{m.p50:>9.2f}{m.p99:>9.2f}"
+            f"{name:<12}{kind:<14}{clients:>5}{m.rate:>9.0f}{m.lowest:>9.0f}{m.highest:>9.0f}{m.p50:>9.2f}{m.p99:>9.2f}"
             f"{ratio}"
         )
 
@@ -218,6 +229,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each load (default: %(default)s)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="parecido-") as temporary:
         folder = Path(temporary)
         asked = make(options.store or folder / "store", options.data, options.items, options.queries)
@@ -231,13 +243,11 @@ def _with_workers(asked: Asked, workers: int, options: argparse.Namespace, folde
         floor("echo", asked.store, workers) as echo,
         floor("starlette", asked.store, workers) as bare,
     ):
-        kinds = {kind: bodies for kind, bodies in questions(asked).items() if kind in options.kinds}
-        plain = [post("/search", body) for body in questions(asked)["vector"]]
-        servers = [
-            Server("parecido", port, {kind: [post(SEARCH, body) for body in kinds[kind]] for kind in kinds}),
-            Server("starlette", bare, {"vector": plain}),
-            Server("echo", echo, {"vector": plain}),
-        ]
+        kinds = {kind: by_vector(asked, SEARCH, share) for kind, share in FILTERS.items() if kind in options.kinds}
+        if "text" in options.kinds:
+            kinds["text"] = by_text(asked)
+        plain = {"vector": by_vector(asked, "/search")}
+        servers = [Server("parecido", port, kinds), Server("starlette", bare, plain), Server("echo", echo, plain)]
         measure(servers, options.connections, 1, 0.5)  # so that all are warm
         print(f"\n{workers} worker{'s' if workers > 1 else ''}, {options.rounds} rounds of {options.seconds} s")
         cells = measure(servers, options.connections, options.rounds, options.seconds)
