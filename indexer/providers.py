@@ -77,6 +77,8 @@ class LocalSettings(_Frozen):
     """What computes; "auto" takes a GPU with torch, else OpenVINO where it is installed and the model converts."""
     models_cache: Path | None = None
     """Where converted models are kept; by default a folder `parecido` among the user's caches."""
+    processes: int = Field(default=1, ge=1, exclude=True)
+    """How many processes share the cores, as those of `parecido serve --workers` do."""
 
 
 class Providers(_Frozen):

@@ -59,7 +59,8 @@ def serve(
         told = {"event": "listening", "store": str(store), "address": address, "api_keys": len(access.api_keys)}
         whom = _whom(access)
         log.info("serving store %s on %s, docs on %s/docs, for %s", store, address, address, whom, extra=told)
-        work = partial(_answer, store, listener, access, providers)
+        local = providers.local.model_copy(update={"processes": count})
+        work = partial(_answer, store, listener, access, providers.model_copy(update={"local": local}))
         if count == 1:
             work()
         else:

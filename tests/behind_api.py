@@ -16,7 +16,7 @@ from openai_server import OpenAIProcess, OpenAIServer
 from support import StandIn
 
 from indexer.models.openai_tokens import WINDOW, OpenAITokenizer
-from indexer.providers import ModelSettings, OpenAISettings, Providers, read_providers
+from indexer.providers import LocalSettings, ModelSettings, OpenAISettings, Providers, read_providers
 
 SMALL = "openai:text-embedding-3-small"
 DIMENSION = 16
@@ -48,7 +48,7 @@ def variables(server: Server, vocabularies: Path = VOCABULARIES) -> dict[str, st
 def providers(server: Server, dimension: int = DIMENSION, **openai: Any) -> Providers:
     """The same, read, for a call in this process."""
     models = {SMALL: ModelSettings(dimension=dimension)}
-    return read_providers(OpenAISettings(**openai), models, variables(server))
+    return read_providers(LocalSettings(), OpenAISettings(**openai), models, variables(server))
 
 
 class ServedStandIn(StandIn):

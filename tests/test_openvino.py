@@ -181,6 +181,7 @@ def test_the_threads_are_the_cores_that_this_process_may_use() -> None:
     done = subprocess.run([sys.executable, "-c", one + script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
     assert 1 <= threads_available() <= len(os.sched_getaffinity(0))
+    assert threads_available(processes=1000) == 1
 
 
 def test_nothing_is_told_to_its_makers(tmp_path: Path) -> None:

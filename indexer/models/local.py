@@ -75,12 +75,12 @@ def _converted(fingerprint: Fingerprint, files: ModelFiles, device: str | None, 
     conversions = Conversions(settings.models_cache or Path(), fingerprint, openvino.VERSION)
     with _turn:
         if found := conversions.find():
-            return openvino.load(found, fingerprint)
+            return openvino.load(found, fingerprint, settings.processes)
         reference = reference or sentence_transformers.load(fingerprint, files, "cpu")
         told = {"event": "converting", "model": fingerprint.name}
         log.info("model %s: converting it for OpenVINO, once", fingerprint.name, extra=told)
         try:
-            return openvino.convert(reference, conversions)
+            return openvino.convert(reference, conversions, settings.processes)
         except Unconvertible as error:
             return _unconverted(reference, settings, error)
 

@@ -161,10 +161,10 @@ class _Begun:
     futures: list[Future[Vectors]]
 
 
-def load(converted: Converted, fingerprint: Fingerprint) -> OpenVINOModel:
+def load(converted: Converted, fingerprint: Fingerprint, processes: int = 1) -> OpenVINOModel:
     """A model that was converted before; raises ModelUnavailable where it does not load."""
     try:
-        return OpenVINOModel(converted, fingerprint, threads_available())
+        return OpenVINOModel(converted, fingerprint, threads_available(processes))
     except RuntimeError as error:
         raise ModelUnavailable(
             f"Model {fingerprint.name!r} does not load on OpenVINO ({error}): remove {str(converted.folder)!r}, or set "
@@ -173,7 +173,7 @@ def load(converted: Converted, fingerprint: Fingerprint) -> OpenVINOModel:
         ) from error
 
 
-def convert(reference: SentenceTransformersModel, conversions: Conversions) -> OpenVINOModel:
+def convert(reference: SentenceTransformersModel, conversions: Conversions, processes: int = 1) -> OpenVINOModel:
     """Convert a model, compare it with the reference, and keep it; raises Unconvertible where it cannot be used.
 
     Weights are kept in half precision where the vectors stay the reference's, in single precision else.
@@ -187,7 +187,7 @@ def convert(reference: SentenceTransformersModel, conversions: Conversions) -> O
                     storage.remove(folder / name)  # never written over: it is mapped
                 openvino.save_model(graph, str(folder / MODEL), compress_to_fp16=half)
                 made = _sealed(reference, conversions, folder)
-                model = OpenVINOModel(made, reference.fingerprint, threads_available())
+                model = OpenVINOModel(made, reference.fingerprint, threads_available(processes))
                 worst = _worst_cosine(model, reference)
             except (RuntimeError, ValueError, StorageError) as error:
                 raise Unconvertible(f"OpenVINO fails with it ({_first_line(error)})") from error
@@ -197,14 +197,15 @@ def convert(reference: SentenceTransformersModel, conversions: Conversions) -> O
         raise Unconvertible(f"OpenVINO's vectors differ from torch's (cosine {worst:.5f})")
 
 
-def threads_available() -> int:
-    """Cores that this process may use, by its affinity and its control group."""
+def threads_available(processes: int = 1) -> int:
+    """Cores that this process may use, by its affinity and its control group, where so many share them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = _CPU_QUOTA.read_text().split()
-        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+        cores = min(cores, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):  # there is no such group, or no limit
-        return cores
+        pass
+    return max(1, cores // processes)
 
 
 def _graph(reference: SentenceTransformersModel) -> Any:
