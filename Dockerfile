@@ -8,12 +8,12 @@ WORKDIR /build
 ARG PIP_FIND_LINKS=/opt/wheels
 
 # What Parecido needs changes seldom, Parecido itself often: two layers. What reads PDF, HTML and Word files is needed too,
-# as such files may lie in ./documents.
+# as such files may lie in ./documents, and what makes the model fast without a GPU.
 COPY tools/install.sh tools/
 COPY pyproject.toml constraints.txt ./
 RUN mkdir -p /opt/wheels \
     && python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print(*p['dependencies'], *p['optional-dependencies']['documents'], sep='\n')" > requirements.txt \
+print(*p['dependencies'], *p['optional-dependencies']['documents'], *p['optional-dependencies']['openvino'], sep='\n')" > requirements.txt \
     && tools/install.sh /opt/parecido -r requirements.txt \
     && /opt/parecido/bin/pip uninstall --quiet --yes uv
 COPY README.md LICENSE ./
@@ -31,6 +31,9 @@ ENV PATH=/opt/parecido/bin:$PATH \
 # Where parecido.toml is, if there is one.
 WORKDIR /etc/parecido
 USER 10001:10001
+# The model is converted here, so that no container has to.
+RUN python -c "import os; from indexer import config, models; \
+models.load(models.identify(config.CollectionSettings(source='-')), None, config.load(None, os.environ).providers)"
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5m \
     CMD ["python", "-c", "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8000/readyz', timeout=4)"]

@@ -28,8 +28,9 @@ serve: $(INSTALLED) ## answer searches over HTTP (ARGS="--port 8000")
 test: $(INSTALLED) ## run the tests, offline (ARGS="-k filters -x")
 	@HF_HUB_OFFLINE=1 $(BIN)/pytest $(ARGS)
 
-soak: $(INSTALLED) ## kill 200 runs at random moments and see that nothing is lost (ARGS="--kills 50 --seed 7")
+soak: $(INSTALLED) ## kill 200 runs at random moments, and 50 that pay for vectors, and see that nothing is lost (ARGS="--seed 7")
 	@HF_HUB_OFFLINE=1 $(BIN)/python tests/soak.py $(ARGS)
+	@HF_HUB_OFFLINE=1 $(BIN)/python tests/soak_openai.py $(ARGS)
 
 check: $(INSTALLED) ## lint, format, types and the walls between the parts; changes nothing
 	$(BIN)/ruff check

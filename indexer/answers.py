@@ -207,6 +207,15 @@ class LastRun(TypedDict):
     report: dict[str, Any] | None
 
 
+class PendingAnswer(TypedDict):
+    """What is with the Batch API."""
+
+    batches: int
+    texts: int
+    done: int
+    """How many of the texts have an answer, as the API said when it was last asked."""
+
+
 class StatusAnswer(TypedDict):
     """How a collection is doing."""
 
@@ -218,5 +227,7 @@ class StatusAnswer(TypedDict):
     held_at: int | None
     """The generation to which a rollback went, while it refuses runs, even where its own cannot be opened."""
     last_run: LastRun | None
+    pending: PendingAnswer | None
+    """Null where nothing is with the Batch API."""
     next_run_at: datetime | None
     """By the schedule that a process keeps, where one does."""

@@ -8,7 +8,8 @@ removes.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -17,13 +18,15 @@ import orjson
 
 from indexer import generation as generations
 from indexer import last_run, storage
+from indexer.batched import Batched
+from indexer.batches import desk
 from indexer.config import CacheSettings, CollectionSettings, check_collection_name
 from indexer.content import Content
 from indexer.errors import BrakeRefused, CollectionLocked, OnHold, StorageError
 from indexer.generation import Counts, Deleted, Generation
-from indexer.intake import REJECTS, Intake, Run, Survivor, begun, take_in, why_published
+from indexer.intake import Intake, Survivor, take_in, why_published
 from indexer.ledger import ledger
-from indexer.meter import Meter, metered
+from indexer.meter import Meter
 from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.providers import Providers
 from indexer.prune import prune
@@ -38,6 +41,7 @@ from indexer.report import (
     Stopwatch,
     peak_rss_bytes,
 )
+from indexer.run import REJECTS, Run, begun
 from indexer.segment import SegmentEntry
 from indexer.snapshot import Snapshot, verify
 from indexer.storage import CollectionFolder, OutputFile, collection_folder
@@ -62,13 +66,13 @@ def build(
 ) -> Report:
     """Bring the collection `name` up to its source, and publish if anything changed.
 
-    Waits for another run that is at it for `wait` seconds. Raises SourceError where the source cannot be read to its
-    end, CollectionLocked where another run is still at it, or has taken this one for dead and its place, OnHold after a
-    rollback, BrakeRefused where too much would go or be paid, SchemaConflict, ConfigurationError, ModelUnavailable,
-    CorruptGeneration and StorageError. The current generation is then what it was, unless the disk failed in the very
-    last step: the new one may then be current, and is whole.
+    Waits for another run that is at it, and for batches of the Batch API, for `wait` seconds. Raises SourceError where
+    the source cannot be read to its end, CollectionLocked where another run is still at it, or has taken this one for
+    dead and its place, OnHold after a rollback, BrakeRefused where too much would go or be paid, SchemaConflict,
+    ConfigurationError, ModelUnavailable, CorruptGeneration and StorageError. The current generation is then what it
+    was, unless the disk failed in the very last step: the new one may then be current, and is whole.
     """
-    watch = Stopwatch()
+    watch, deadline = Stopwatch(), time.monotonic() + wait
     folder = collection_folder(store, check_collection_name(name))
     with storage.lock(folder, wait), last_run.recorded(folder) as outcome:
         _check_hold(folder)
@@ -76,10 +80,10 @@ def build(
             EmbeddingCache(cache_path(store, cache)) as vectors,
             begun(folder, settings, providers, progress, rebuild, watch) as run,
             ledger(store) as paid,
+            desk(folder, providers, vectors, paid, run.scratch.name) as bench,
         ):
-            meter = metered(paid, name, run.scratch.name, settings, run.fingerprint, providers)
-            outcome.report = report = _go(run, vectors, meter)
-            _tidy(run, vectors, cache)
+            outcome.report = report = _go(run, vectors, Batched(run, bench, store, deadline))
+            _tidy(run, vectors, cache, waits=report.pending > 0 and not report.published)
             return report
 
 
@@ -94,25 +98,30 @@ def _check_hold(folder: CollectionFolder) -> None:
         )
 
 
-def _go(run: Run, cache: EmbeddingCache, meter: Meter) -> Report:
+def _go(run: Run, cache: EmbeddingCache, batched: Batched) -> Report:
+    batched.begin()
     taken = take_in(run)
     listed = _note_vanishing(run, taken)
     if taken.refused:
         raise BrakeRefused(f"Nothing was published: {taken.refused}.{listed}")
-    old, content = run.published, Content(run, taken, cache, meter)
+    later = batched.decide(taken)
+    old, meter = run.published, batched.meter()
+    content = Content(run, taken, cache, meter, batched.withheld)
     if old and taken.idle and not run.due:
         return _Result(run, taken, content, meter, old, []).report("nothing changed", published=False)
+    if not later.publishes:
+        return _Result(run, taken, content, meter, old, [], later.pending).report(later.reason, published=False)
     shape = content.shape
     written = write_segments(content.batches(), shape, run.scratch, run.folder, run.watch, run.progress)
     run.progress.end()
     if old and content.idle:
-        reason = "nothing changed but what the model refuses"
-        return _Result(run, taken, content, meter, old, []).report(reason, published=False)
+        reason = later.reason or "nothing changed but what the model refuses"
+        return _Result(run, taken, content, meter, old, [], later.pending).report(reason, published=False)
     generation = _assemble(run, taken, written)
-    reason = why_published(run, taken)
+    reason = "; ".join(filter(None, (why_published(run, taken), later.reason)))
     with run.watch.stage("verify"):
         verify(Snapshot(run.folder, generation), {entry.id for entry in written})
-    result = _Result(run, taken, content, meter, generation, written)
+    result = _Result(run, taken, content, meter, generation, written, later.pending)
     manifest = generations.with_report(generation, result.report(reason, published=True))
     with run.watch.stage("publish"):
         if not generations.publish(run.folder, manifest):
@@ -120,6 +129,7 @@ def _go(run: Run, cache: EmbeddingCache, meter: Meter) -> Report:
                 f"Generation {run.number} of {run.folder.name!r} was published by somebody else meanwhile: "
                 "run it again."
             )
+    batched.desk.state.published()
     return result.report(reason, published=True)
 
 
@@ -167,13 +177,15 @@ def _write_deleted(run: Run, survivor: Survivor) -> Deleted:
     return Deleted(items=int(dead.sum()), passages=entry.passages - survivor.live_passages, file=sealed)
 
 
-def _tidy(run: Run, vectors: EmbeddingCache, cache: CacheSettings) -> None:
+def _tidy(run: Run, vectors: EmbeddingCache, cache: CacheSettings, waits: bool) -> None:
     """Remove old generations by the collection's policy, and what the embedding cache has over its bound.
 
-    The run has done what it was for, so that a disk that refuses is only a warning.
+    What a run that `waits` for more has picked up is kept. The run has done what it was for, so that a disk that
+    refuses is only a warning.
     """
     try:
-        vectors.finished(run.folder.path)
+        if not waits:
+            vectors.finished(run.folder.path)
         vectors.evict(cache.max_bytes)
         prune(run.folder, run.settings.keep_generations, timedelta(days=run.settings.keep_days))
     except (StorageError, CollectionLocked) as error:
@@ -188,29 +200,36 @@ class _Result:
     taken: Intake
     content: Content
     meter: Meter
-    generation: Generation
+    generation: Generation | None
+    """The current one after the run; None where nothing is published yet."""
     written: list[SegmentEntry]
+    pending: int = 0
+    """Texts that are with the Batch API."""
 
     def report(self, reason: str, *, published: bool) -> Report:
         """What is told of it, as far as it is by now."""
-        run, old = self.run, self.run.published
+        run, old, now, items = self.run, self.run.published, self.generation, self.content.items
+        if self.pending and not published:
+            items = replace(items, added=0, changed=0, deleted=0, later=self.taken.to_write)
         merged = tuple(Merged(fold.segment, fold.passages, fold.reason) for fold in self.taken.folds)
         return Report(
             collection=run.folder.name,
             started_at=run.watch.started_at,
-            generation=self.generation.number,
+            generation=now.number if now else None,
             published=published,
             reason=reason,
             model=run.fingerprint.name,
-            items=self.content.items,
-            passages=PassageCounts(self.generation.counts.passages, **asdict(self.content.counter)),
-            segments=SegmentCounts(len(old.segments) if old else 0, len(self.generation.segments), merged),
+            items=items,
+            passages=PassageCounts(now.counts.passages if now else 0, **asdict(self.content.counter)),
+            segments=SegmentCounts(len(old.segments) if old else 0, len(now.segments) if now else 0, merged),
             bytes=ByteCounts(
-                total=sum(entry.bytes for entry in self.generation.segments),
+                total=sum(entry.bytes for entry in now.segments) if now else 0,
                 written=sum(entry.bytes for entry in self.written),
             ),
             seconds=run.watch.totals(),
             peak_rss_bytes=peak_rss_bytes(),
             paid=self.meter.paid,
+            pending=self.pending,
+            numeric_path=self.content.numeric_path,
             rejects_file=str(run.folder.path / REJECTS) if run.rejects.count else None,
         )

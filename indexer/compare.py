@@ -11,7 +11,8 @@ import numpy as np
 from indexer.answers import CompareAnswer, PassageAnswer, PassagePair
 from indexer.chunking import document_chunker
 from indexer.errors import InvalidRequest
-from indexer.queries import ModelSource, check, check_text, find, passage_answer, took_ms, vectors_of
+from indexer.hits import passage_answer
+from indexer.queries import ModelSource, check, check_text, find, took_ms, vectors_of
 from indexer.snapshot import Snapshot
 from indexer.vectors import Vectors, similarity
 

@@ -20,7 +20,7 @@ from indexer.access import API_KEYS, Access, read_access
 from indexer.addresses import anchored, expand, masked, masked_within, unset_variable
 from indexer.errors import ConfigurationError
 from indexer.items import FieldType
-from indexer.providers import OPENAI_KEY, ModelSettings, Money, OpenAISettings, Providers, read_providers
+from indexer.providers import OPENAI_KEY, LocalSettings, ModelSettings, Money, OpenAISettings, Providers, read_providers
 
 CONFIG_FILE = "parecido.toml"
 DEFAULT_STORE = Path("parecido-data")
@@ -130,11 +130,12 @@ class Settings(_Frozen):
     store: Path = DEFAULT_STORE
     cache: CacheSettings = CacheSettings()
     collections: Mapping[str, CollectionSettings] = Field(default_factory=dict)
+    local: LocalSettings = LocalSettings()
     openai: OpenAISettings = OpenAISettings()
     models: Mapping[str, ModelSettings] = Field(default_factory=dict)
     """Models that Parecido does not know, or knows otherwise, by their names as collections have them."""
     providers: Providers = Providers()
-    """Both, with what the environment says."""
+    """All three, with what the environment says."""
     access: Access = Access()
     """Who may ask the service; from the environment alone."""
 
@@ -149,7 +150,7 @@ def load(path: Path | None, environment: Mapping[str, str], store: Path | None =
     settings = Settings() if path is None else _read(path, environment)
     if override := store or environment.get("PARECIDO_STORE"):
         settings = settings.model_copy(update={"store": Path(override)})
-    providers = read_providers(settings.openai, settings.models, environment)
+    providers = read_providers(settings.local, settings.openai, settings.models, environment)
     return settings.model_copy(update={"access": read_access(environment), "providers": providers})
 
 
@@ -255,7 +256,10 @@ def _read(path: Path, environment: Mapping[str, str]) -> Settings:
     base = path.resolve().parent
     collections = {check_collection_name(n): _anchored(c, base, environment) for n, c in settings.collections.items()}
     cache = settings.cache.model_copy(update={"path": settings.cache.path and base / settings.cache.path})
-    return settings.model_copy(update={"store": base / settings.store, "cache": cache, "collections": collections})
+    kept = settings.local.models_cache
+    local = settings.local.model_copy(update={"models_cache": kept and base / kept.expanduser()})
+    update = {"store": base / settings.store, "cache": cache, "local": local, "collections": collections}
+    return settings.model_copy(update=update)
 
 
 def _check_no_key(document: Mapping[str, Any], path: Path) -> None:

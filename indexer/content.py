@@ -18,16 +18,17 @@ from indexer.brakes import too_much_rejected, too_much_shrinks
 from indexer.changes import Pending
 from indexer.chunking import Chunker, document_chunker
 from indexer.columns import to_hashes
-from indexer.embedding import Counter, Embedding
+from indexer.embedding import Counter, Embedding, Withheld, nothing_withheld
 from indexer.errors import BrakeRefused
 from indexer.generation import Bits
-from indexer.intake import REJECTS, Intake, Run, advised
+from indexer.intake import Intake
 from indexer.items import Rejected, hash_content
 from indexer.merge import copied
 from indexer.meter import Meter
 from indexer.models import Model
 from indexer.models.cache import EmbeddingCache
 from indexer.report import ItemCounts, Stopwatch
+from indexer.run import REJECTS, Run, advised
 from indexer.segment import Prepared, Segment
 from indexer.snapshot import Found, LiveSegment, verify
 from indexer.windows import needs
@@ -38,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Refusals:
-    """Items that the model has refused."""
+    """Items that the model has refused, and those whose vectors come later."""
 
     added: int = 0
     changed: int = 0
@@ -48,18 +49,27 @@ class Refusals:
     """The ids of published items that a rebuild leaves out: nothing of them is of the new space."""
     stay: dict[Segment, list[int]] = field(default_factory=dict)
     """By segment, the item rows of the published versions that stay."""
+    later_added: int = 0
+    later_changed: int = 0
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """How many are refused."""
         return self.added + self.changed + self.unchanged
+
+    @property
+    def later(self) -> int:
+        """How many come later."""
+        return self.later_added + self.later_changed
 
 
 class Content:
     """What one run writes, and what became of it."""
 
-    def __init__(self, run: Run, taken: Intake, cache: EmbeddingCache, meter: Meter) -> None:
-        self._run, self._taken, self._cache, self._meter = run, taken, cache, meter
+    def __init__(
+        self, run: Run, taken: Intake, cache: EmbeddingCache, meter: Meter, withheld: Withheld = nothing_withheld
+    ) -> None:
+        self._run, self._taken, self._cache, self._meter, self._withheld = run, taken, cache, meter, withheld
         self.shape = SegmentShape(
             run.number,
             taken.schema,
@@ -69,26 +79,29 @@ class Content:
         )
         """What all of it has in common."""
         self.counter = Counter()
+        self.numeric_path: str | None = None
+        """What computed the vectors; None before a model was needed."""
         self.refusals = Refusals()
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left to publish, for all that was new has been refused."""
-        taken = self._taken
-        new = taken.found.to_write - self.refusals.count
-        return self.refusals.count > 0 and not (taken.rebuild or new or taken.found.deleted or self._run.due)
+        """Whether nothing is left to publish, for all that was new has been refused or comes later."""
+        taken, left_out = self._taken, self.refusals.count + self.refusals.later
+        new = taken.found.to_write - left_out
+        return left_out > 0 and not (taken.rebuild or new or taken.found.deleted or self._run.due)
 
     @property
     def items(self) -> ItemCounts:
         """What became of the source's rows."""
         found, refused = self._taken.found, self.refusals
         return ItemCounts(
-            added=found.added - refused.added,
-            changed=found.changed - refused.changed,
+            added=found.added - refused.added - refused.later_added,
+            changed=found.changed - refused.changed - refused.later_changed,
             unchanged=found.unchanged - refused.unchanged,
             deleted=found.deleted,
             rejected=self._run.rejects.count,
             held=found.held,
+            later=refused.later,
         )
 
     def batches(self) -> Iterator[list[Prepared] | Rows]:
@@ -109,11 +122,13 @@ class Content:
         with run.watch.stage("model"):
             model = models.load(run.fingerprint, run.settings.device, run.providers)
             chunker = document_chunker(model, run.settings.passages)
+        self.numeric_path = model.numeric_path
         run.progress.end()
         self._foresee(model, chunker)
         run.progress.begin("embed", taken.to_write, "items")
         cache = self._cache.for_run(run.fingerprint, run.folder.path)
-        how = Embedding(model, chunker, run.reuse, cache, self._meter, run.progress, self.counter, self._refuse)
+        how = Embedding(model, chunker, run.reuse, cache, self._meter, run.progress, self.counter, self._refuse,
+                        self._hold, self._withheld)  # fmt: skip
         with advised(run.folder):
             yield from _timed(run.watch, "embed", how.prepare(taken.pending()))
 
@@ -144,6 +159,14 @@ class Content:
             refused.unchanged += 1
         else:
             refused.changed += 1
+
+    def _hold(self, pending: Pending) -> None:
+        """Leave an item to a later run; its published version stays."""
+        if pending.old is None:
+            self.refusals.later_added += 1
+        else:
+            self.refusals.later_changed += 1
+            self.refusals.stay.setdefault(pending.old.segment, []).append(pending.old.row)
 
     def _check_refusals(self) -> None:
         run, taken, lost = self._run, self._taken, self.refusals.lost

@@ -7,7 +7,7 @@ what was under way at most. An item of which the model refuses a passage is told
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,9 @@ from indexer.segment import Prepared
 from indexer.snapshot import Found, check_vectors
 from indexer.vectors import Vectors
 from indexer.windows import Window, windows
+
+Withheld = Callable[[Sequence[bytes]], Mapping[bytes, str | None]]
+"""By their keys, the texts of some that the model is not asked for: why they are refused; None for those under way."""
 
 COPIED_ITEMS = 256
 """Items whose published vectors are copied before their pages are let go: each may touch some 16 of them."""
@@ -52,6 +55,11 @@ class Counter:
     """The same in code points."""
 
 
+def nothing_withheld(keys: Sequence[bytes]) -> Mapping[bytes, str | None]:
+    """The model is asked for every text."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Embedding:
     """How a run embeds."""
@@ -66,6 +74,9 @@ class Embedding:
     counter: Counter
     refuse: Callable[[Pending, str], None]
     """Is told of each item of which the model refuses a passage, and why."""
+    hold: Callable[[Pending], None]
+    """Is told of each item of which a passage's vector comes later."""
+    withheld: Withheld = nothing_withheld
 
     def prepare(self, pending: Iterable[Pending]) -> Iterator[list[Prepared]]:
         """The items with their passages and vectors, window by window, those that the model refuses left out.
@@ -81,10 +92,16 @@ class Embedding:
             missing = [row for row in range(len(window.texts)) if row not in known]
             known = self.cache.fill(window.keys(missing, prompt), missing, vectors)
             missing = [row for row in missing if row not in known]
-            refused = self._embed(window, missing, vectors)
+            refused: dict[int, str | None] = self._withheld(window, missing)
+            refused |= self._embed(window, [row for row in missing if row not in refused], vectors)
             self._count(window, [row for row in missing if row not in refused], len(refused))
             if prepared := list(self._prepared(window, vectors, refused)):
                 yield prepared
+
+    def _withheld(self, window: Window, missing: list[int]) -> dict[int, str | None]:
+        keys = window.keys(missing, self.model.fingerprint.document_prompt)
+        withheld = self.withheld(keys)
+        return {row: withheld[key] for row, key in zip(missing, keys, strict=True) if key in withheld}
 
     def _embed(self, window: Window, missing: list[int], vectors: Vectors) -> dict[int, str]:
         """Embed the missing rows; returns those that the model refuses, and why.
@@ -117,11 +134,14 @@ class Embedding:
         self.counter.tokens += sum(window.tokens[row] for row in embedded)
         self.counter.characters += sum(len(window.texts[row]) for row in embedded)
 
-    def _prepared(self, window: Window, vectors: Vectors, refused: dict[int, str]) -> Iterator[Prepared]:
+    def _prepared(self, window: Window, vectors: Vectors, refused: dict[int, str | None]) -> Iterator[Prepared]:
         for pending, spans, hashes in zip(window.items, window.spans, window.hashes, strict=True):
             rows = [window.rows[hash] for hash in hashes]
-            if reason := next((refused[row] for row in rows if row in refused), None):
+            reasons = [refused[row] for row in rows if row in refused]
+            if reason := next(filter(None, reasons), None):
                 self.refuse(pending, reason)
+            elif reasons:
+                self.hold(pending)
             else:
                 yield Prepared(pending.item, spans, hashes, vectors[rows])
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from indexer import generation as generations
 from indexer import models, storage
+from indexer.batches import not_sent
 from indexer.chunking import document_chunker
 from indexer.config import CacheSettings, CollectionSettings, check_collection_name
 from indexer.errors import CorruptGeneration
-from indexer.intake import Intake, Run, begun, take_in, why_published
+from indexer.intake import Intake, take_in, why_published
 from indexer.ledger import ledger
 from indexer.meter import metered
 from indexer.models import Model
@@ -25,6 +26,7 @@ from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.prices import NANO, cost, price_of
 from indexer.providers import Providers
 from indexer.report import ItemCounts, Merged, Progress, Stopwatch
+from indexer.run import Run, begun
 from indexer.storage import collection_folder
 from indexer.windows import needs
 
@@ -67,8 +69,10 @@ class Estimate:
     passages: int
     """Of the items that would be written."""
     to_embed: int
-    """Distinct texts that neither the published version of their item nor the embedding cache has; one that repeats
-    more than some thousand items later is counted again."""
+    """Distinct texts that neither the published version of their item has, nor the embedding cache, nor the Batch API;
+    one that repeats more than some thousand items later is counted again."""
+    cached: int
+    """The other passages: their vectors are known, are on their way, or will be those of an equal text."""
     tokens: int
     """In these, prompts included."""
     tokens_estimated: bool
@@ -132,6 +136,7 @@ def estimate(
             merged=tuple(Merged(fold.segment, fold.passages, fold.reason) for fold in taken.folds),
             passages=needed.passages,
             to_embed=needed.texts,
+            cached=needed.passages - needed.texts,
             tokens=needed.tokens,
             tokens_estimated=needed.estimated,
             characters=needed.characters,
@@ -157,7 +162,9 @@ def _needed(run: Run, taken: Intake, cache: EmbeddingCache) -> _Needed:
     chunker = document_chunker(model, run.settings.passages)
     each = model.tokenizer.count(run.fingerprint.document_prompt) + model.tokenizer.special
     needed = _Needed(estimated=not model.tokenizer.exact)
-    for need in needs(taken.pending(), run.fingerprint, chunker, run.reuse, cache):
+    for need in not_sent(
+        run.folder, run.fingerprint, needs(taken.pending(), run.fingerprint, chunker, run.reuse, cache)
+    ):
         needed.passages += need.passages
         needed.texts += len(need.texts)
         needed.tokens += sum(need.tokens) + each * len(need.texts)

@@ -16,6 +16,12 @@ EXAMPLE = """\
 # path = "parecido-data/embeddings.sqlite"
 # max_bytes = 10_737_418_240
 
+# How the models of this machine compute. "auto": a GPU with torch, else OpenVINO where it is installed and the model
+# converts, which is done once and kept in the folder here; "torch": always torch; "openvino": or else fail.
+# [local]
+# backend = "auto"
+# models_cache = "~/.cache/parecido"
+
 # How models behind OpenAI's API are asked, or behind a server that speaks it; OPENAI_BASE_URL goes before base_url, and
 # the key is in the environment alone, as OPENAI_API_KEY. Most requests at once; seconds for one of them; seconds for
 # which a run goes on trying while none succeeds; most dollars in a calendar month (UTC), of all collections together.

@@ -127,7 +127,7 @@ def numbers(folder: CollectionFolder) -> list[int]:
 
 def missing(published: Sequence[int], run: LastRun | None) -> int | None:
     """The generation that was current when the last run ended, where neither it nor a newer one is published now."""
-    number: int = run["report"]["generation"] if run and run["report"] else 0
+    number: int = (run["report"]["generation"] if run and run["report"] else None) or 0
     return number if number > max(published, default=0) else None
 
 

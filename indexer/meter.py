@@ -6,6 +6,7 @@ together with those under way, is not made. A model on one's own machine costs n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -71,6 +72,7 @@ class Meter:
         self._stopped: str | None = None
         self._requests = self._tokens = self._spent = 0
         self._estimated = False
+        self._picked_up: list[Entry] = []
 
     @property
     def limited(self) -> bool:
@@ -80,8 +82,19 @@ class Meter:
     @property
     def paid(self) -> Paid:
         """What was paid so far."""
-        spent = None if self.bill.price is None and self._tokens else self._spent / NANO
-        return Paid(self._requests, self._tokens, spent, self._estimated)
+        came = self._picked_up
+        unpriced = (self.bill.price is None and self._tokens) or any(one.nano_dollars is None for one in came)
+        spent = self._spent + sum(one.nano_dollars or 0 for one in came)
+        return Paid(
+            self._requests + sum(one.requests for one in came),
+            self._tokens + sum(one.tokens for one in came),
+            None if unpriced else spent / NANO,
+            self._estimated or any(one.estimated for one in came),
+        )
+
+    def include(self, entries: Iterable[Entry]) -> None:
+        """Tell of these with what was paid: the limits that were asked before, when they were ordered, are not now."""
+        self._picked_up += entries
 
     def foresee(self, tokens: int, exact: bool) -> str | None:
         """Why so many tokens would be too dear; None where they would not."""
@@ -148,15 +161,19 @@ def metered(
     settings: CollectionSettings,
     fingerprint: Fingerprint,
     providers: Providers,
+    committed: int = 0,
 ) -> Meter:
-    """The meter of a run; raises ConfigurationError where a limit is set that needs an unknown price."""
+    """The meter of a run; raises ConfigurationError where a limit is set that needs an unknown price.
+
+    `committed` is what is ordered and will be paid, in nano-dollars.
+    """
     price = price_of(fingerprint.name, fingerprint.provider, providers.models)
     limits = []
     if fingerprint.provider == "openai":
         if settings.max_cost is not None:
             limits.append(Limit("max_cost", _nano(settings.max_cost), 0))
         if (monthly := providers.openai.max_cost_month) is not None:
-            spent = paid.month(datetime.now(UTC).date()).nano_dollars
+            spent = paid.month(datetime.now(UTC).date()).nano_dollars + committed
             limits.append(Limit("openai.max_cost_month", _nano(monthly), spent))
     return Meter(Bill(collection, fingerprint.name, run, settings.mode, price), tuple(limits), paid)
 

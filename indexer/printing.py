@@ -35,13 +35,16 @@ def report(report: Report) -> str:
     """What a run did, in one line, and what needs attention below it."""
     items, passages = report.items, report.passages
     what = "published" if report.published else "still current"
+    which = f"generation {report.generation} {what}" if report.generation else "nothing is published yet"
     lines = [
-        f"{report.collection}: generation {report.generation} {what} ({report.reason}): {items.added:,} added, "
+        f"{report.collection}: {which} ({report.reason}): {items.added:,} added, "
         f"{items.changed:,} changed, {items.deleted:,} deleted, {items.unchanged:,} unchanged; {passages.embedded:,} "
         f"of {passages.total:,} passages embedded, {passages.cached:,} cached; {report.seconds['total']:.1f} s"
     ]
     if (paid := report.paid).requests:
         lines.append(f"  {_paid(paid.tokens, paid.requests, paid.dollars, paid.estimated)}")
+    if items.later:
+        lines.append(f"  {_counted(items.later, 'item')} new or changed will be published when their texts are back")
     if items.held:
         lines.append(
             f"  {items.held:,} items that the source no longer has were kept: rows whose id could not be read may be "
@@ -65,8 +68,9 @@ def estimate(found: Estimate) -> str:
     lines = [
         f"{found.collection}: {what}; {items.added:,} added, {items.changed:,} changed, {items.deleted:,} deleted, "
         f"{items.unchanged:,} unchanged, {items.rejected:,} rejected; {found.to_embed:,} of {found.passages:,} "
-        f"passages to embed, {found.tokens:,} tokens{' (estimated)' if found.tokens_estimated else ''}"
-        f"{_priced(found)}; about {found.seconds:,.1f} s, told from {found.basis}"
+        f"passages to embed, {found.cached:,} cached; {found.tokens:,} tokens"
+        f"{' (estimated)' if found.tokens_estimated else ''}{_priced(found)}; about {found.seconds:,.1f} s, told from "
+        f"{found.basis}"
     ]
     return "\n".join(lines + [f"  would merge {one.segment}: {one.reason}" for one in found.merged])
 
@@ -127,6 +131,11 @@ def _status_lines(one: StatusAnswer) -> Iterator[str]:
         yield f"  last run {_when(run['started_at'])} {what}: {run['error']['message']}"
     elif run and run["report"]:
         yield f"  last run {_when(run['started_at'])}: {_outcome(run['report'])}"
+    if pending := one["pending"]:
+        yield (
+            f"  {_counted(pending['texts'], 'text')} with the Batch API, {pending['done']:,} done, in "
+            f"{_counted(pending['batches'], 'batch', 'batches')}"
+        )
     if one["next_run_at"]:
         yield f"  next run {_when(one['next_run_at'])}"
 
@@ -242,8 +251,8 @@ def emptied(done: Emptied) -> str:
     return f"{done.removed:,} vectors removed{kept}"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
+def _counted(count: int, what: str, many: str = "") -> str:
+    return f"{count:,} {what if count == 1 else many or f'{what}s'}"
 
 
 def _megabytes(count: int) -> str:

@@ -1,4 +1,4 @@
-"""Who makes vectors elsewhere, and what may it be asked?
+"""Who makes vectors, and what may it be asked?
 
 The key of an API comes from the environment alone, is masked wherever it might be shown, and no message quotes it.
 """
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -70,9 +70,21 @@ class OpenAISettings(_Frozen):
             yield name, shown(value) if name == "base_url" else value
 
 
-class Providers(_Frozen):
-    """All that is to be known of those who make vectors elsewhere."""
+class LocalSettings(_Frozen):
+    """How the models of this machine compute."""
 
+    backend: Literal["auto", "torch", "openvino"] = "auto"
+    """What computes; "auto" takes a GPU with torch, else OpenVINO where it is installed and the model converts."""
+    models_cache: Path | None = None
+    """Where converted models are kept; by default a folder `parecido` among the user's caches."""
+    processes: int = Field(default=1, ge=1, exclude=True)
+    """How many processes share the cores, as those of `parecido serve --workers` do."""
+
+
+class Providers(_Frozen):
+    """All that is to be known of those who make vectors, here or elsewhere."""
+
+    local: LocalSettings = LocalSettings()
     openai: OpenAISettings = OpenAISettings()
     models: Mapping[str, ModelSettings] = Field(default_factory=dict)
     """By the name of the model as collections have it."""
@@ -85,17 +97,28 @@ class Providers(_Frozen):
 
 
 def read_providers(
-    openai: OpenAISettings, models: Mapping[str, ModelSettings], environment: Mapping[str, str]
+    local: LocalSettings, openai: OpenAISettings, models: Mapping[str, ModelSettings], environment: Mapping[str, str]
 ) -> Providers:
     """What the file says, with what the environment says in its place; raises ConfigurationError for a bad address."""
     url = environment.get(OPENAI_URL) or openai.base_url
     key = environment.get(OPENAI_KEY, "").strip()
     folder = environment.get("TIKTOKEN_CACHE_DIR") or environment.get("DATA_GYM_CACHE_DIR")
     return Providers(
+        local=local.model_copy(update={"models_cache": local.models_cache or _models_cache(environment)}),
         openai=openai.model_copy(update={"base_url": _checked(url), "api_key": SecretStr(key) if key else None}),
         models=models,
         vocabularies=Path(folder) if folder else Path(tempfile.gettempdir()) / "data-gym-cache",
     )
+
+
+def _models_cache(environment: Mapping[str, str]) -> Path | None:
+    """A folder of ours among the user's caches (XDG Base Directory Specification); None where there is no home."""
+    if Path(xdg := environment.get("XDG_CACHE_HOME", "")).is_absolute():
+        return Path(xdg) / "parecido"
+    try:
+        return Path(environment.get("HOME") or Path.home()) / ".cache" / "parecido"
+    except RuntimeError:  # nobody knows it
+        return None
 
 
 def shown(url: str) -> str:

@@ -7,14 +7,14 @@ is what these functions return.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from indexer import filters
-from indexer.answers import BatchAnswer, Hit, Hits, Include, ItemAnswer, PassageAnswer, SearchAnswer
+from indexer.answers import BatchAnswer, Hit, Hits, Include, ItemAnswer, SearchAnswer
 from indexer.chunking import query_chunker
 from indexer.errors import (
     DimensionMismatch,
@@ -26,12 +26,12 @@ from indexer.errors import (
     ParecidoError,
 )
 from indexer.filters import Filter
+from indexer.hits import passage_answer, show
 from indexer.models import Model
 from indexer.search import Asked, Scored, nearest
-from indexer.segment import Segment
 from indexer.snapshot import Found, Snapshot
 from indexer.together import nearest_each
-from indexer.vectors import Vectors, normalise, similarity
+from indexer.vectors import Vectors, normalise
 
 MAX_TEXT = 100_000
 """Characters in a query text."""
@@ -68,78 +68,117 @@ class Query:
     """Refused unless it is the current generation: so that pages of one listing belong together."""
 
 
-@dataclass(slots=True)
-class _Resolved:
-    """A query's vectors, and the item that is left out."""
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A query that is right, and what it stands for."""
 
+    query: Query
     vectors: Vectors
-    filter: Filter | None
-    exclude: Found | None = field(default=None)
+    """(passages, dimension); none where its text has yet to be embedded."""
+    filter: Filter | None = None
+    exclude: Found | None = None
+    """The item that is left out."""
+
+
+Resolutions = Sequence[Resolved | ParecidoError]
+"""Queries, each resolved or with what is wrong with it."""
 
 
 def search(snapshot: Snapshot, model: ModelSource, query: Query) -> SearchAnswer:
     """Answer one query; raises an InvalidRequest or ItemNotFound that names what is wrong with it."""
     began = time.perf_counter()
-    (resolved,) = _resolve(snapshot, model, [query])
-    if isinstance(resolved, ParecidoError):
-        raise resolved
-    hits = _shown(query, resolved, nearest(snapshot, _asked(query, resolved)))
-    generation = snapshot.generation
+    resolved = resolve(snapshot, query)
+    if query.text is not None:
+        resolved = replace(resolved, vectors=embed_queries(model(), [query.text])[0])
+    return answer(snapshot, resolved, began)
+
+
+def resolve(snapshot: Snapshot, query: Query) -> Resolved:
+    """All that can be said of a query before its text is embedded; raises what is wrong with it."""
+    check(snapshot, query.model, query.generation)
+    _check_shape(query)
+    filter = None if query.filter is None else filters.parse(query.filter, snapshot.generation.schema)
+    if query.text is not None:
+        check_text(query.text, "text")
+        return Resolved(query, np.empty((0, snapshot.generation.fingerprint.dimension), np.float32), filter)
+    if query.vector is not None:
+        return Resolved(query, _vector(snapshot, query.vector), filter)
+    found = find(snapshot, query.id or "", "id")
+    return Resolved(query, vectors_of(found), filter, exclude=found)
+
+
+def resolve_all(snapshot: Snapshot, queries: Sequence[Query | ParecidoError]) -> Resolutions:
+    """The same for several, of which some may come as errors already."""
+    resolved: list[Resolved | ParecidoError] = []
+    for query in queries:
+        try:
+            resolved.append(query if isinstance(query, ParecidoError) else resolve(snapshot, query))
+        except ParecidoError as error:
+            resolved.append(error)
+    return resolved
+
+
+def texts_of(resolved: Resolutions) -> dict[int, str]:
+    """The texts that have yet to be embedded, by position."""
+    return {
+        at: one.query.text
+        for at, one in enumerate(resolved)
+        if isinstance(one, Resolved) and one.query.text is not None
+    }
+
+
+def with_vectors(resolved: Resolutions, found: Mapping[int, Vectors | ParecidoError]) -> Resolutions:
+    """The same with the vectors of their texts, or why there are none, by position."""
+    return [
+        one if isinstance(one, ParecidoError) or vectors is None else _with(one, vectors)
+        for one, vectors in ((one, found.get(at)) for at, one in enumerate(resolved))
+    ]
+
+
+def _with(one: Resolved, vectors: Vectors | ParecidoError) -> Resolved | ParecidoError:
+    return vectors if isinstance(vectors, ParecidoError) else replace(one, vectors=vectors)
+
+
+def answer(snapshot: Snapshot, resolved: Resolved, began: float) -> SearchAnswer:
+    """The answer to a query whose vectors are known; `began` is when it came, by time.perf_counter."""
+    hits = _shown(resolved, nearest(snapshot, _asked(resolved)))
+    own = snapshot.generation
     return SearchAnswer(
-        collection=generation.collection,
-        generation=generation.number,
-        model=generation.fingerprint.name,
+        collection=own.collection,
+        generation=own.number,
+        model=own.fingerprint.name,
         took_ms=took_ms(began),
         hits=hits,
     )
 
 
-def search_batch(snapshot: Snapshot, model: ModelSource, queries: Sequence[Query | ParecidoError]) -> BatchAnswer:
-    """Answer several queries; one that fails, or came as an error already, gets its error and the others go on."""
-    began = time.perf_counter()
-    valid = [query for query in queries if isinstance(query, Query)]
-    answers = iter(_answers(snapshot, valid, _resolve(snapshot, model, valid)))
+def answer_batch(snapshot: Snapshot, resolved: Resolutions, began: float) -> BatchAnswer:
+    """One answer or one error for each."""
+    good = [one for one in resolved if isinstance(one, Resolved)]
+    pages = zip(good, nearest_each(snapshot, [_asked(one) for one in good]), strict=True)
+    hits = iter([Hits(hits=_shown(one, scored)) for one, scored in pages])
     results: list[Any] = [
-        {"error": query.to_json()} if isinstance(query, ParecidoError) else next(answers) for query in queries
+        {"error": one.to_json()} if isinstance(one, ParecidoError) else next(hits) for one in resolved
     ]
-    generation = snapshot.generation
+    own = snapshot.generation
     return BatchAnswer(
-        collection=generation.collection,
-        generation=generation.number,
-        model=generation.fingerprint.name,
+        collection=own.collection,
+        generation=own.number,
+        model=own.fingerprint.name,
         took_ms=took_ms(began),
         results=results,
     )
 
 
-def _answers(snapshot: Snapshot, queries: Sequence[Query], resolved: Sequence[_Resolved | ParecidoError]) -> list[Any]:
-    """One answer a query, all of them searched together."""
-    good = [(query, one) for query, one in zip(queries, resolved, strict=True) if isinstance(one, _Resolved)]
-    scored = nearest_each(snapshot, [_asked(*pair) for pair in good])
-    hits = iter([Hits(hits=_shown(*pair, found)) for pair, found in zip(good, scored, strict=True)])
-    return [{"error": one.to_json()} if isinstance(one, ParecidoError) else next(hits) for one in resolved]
+def _asked(resolved: Resolved) -> Asked:
+    query = resolved.query
+    count, least = query.offset + query.limit, -1.0 if query.min_similarity is None else query.min_similarity
+    return Asked(resolved.vectors, count, resolved.filter, resolved.exclude, least, query.recall, query.exact)
 
 
-def _resolve(snapshot: Snapshot, model: ModelSource, queries: Sequence[Query]) -> list[_Resolved | ParecidoError]:
-    """Check every query and find its vectors; texts of all of them are embedded together."""
-    resolved: list[_Resolved | ParecidoError] = []
-    texts: dict[int, str] = {}
-    for position, query in enumerate(queries):
-        try:
-            check(snapshot, query.model, query.generation)
-            resolved.append(_without_model(snapshot, query))
-        except ParecidoError as error:
-            resolved.append(error)
-            continue
-        if query.text is not None:
-            texts[position] = query.text
-    if texts:
-        embedded = embed_queries(model(), list(texts.values()))
-        for position, vectors in zip(texts, embedded, strict=True):
-            target = resolved[position]
-            if isinstance(target, _Resolved):
-                target.vectors = vectors
-    return resolved
+def _shown(resolved: Resolved, scored: Sequence[Scored]) -> list[Hit]:
+    query = resolved.query
+    return [show(one, query.include, resolved.vectors) for one in scored[query.offset :]]
 
 
 def check(snapshot: Snapshot, model: str | None, generation: int | None) -> None:
@@ -159,8 +198,8 @@ def check(snapshot: Snapshot, model: str | None, generation: int | None) -> None
         )
 
 
-def _without_model(snapshot: Snapshot, query: Query) -> _Resolved:
-    """All that can be said of a query before its text is embedded."""
+def _check_shape(query: Query) -> None:
+    """Refuse what no snapshot could answer."""
     given = [name for name in ("text", "id", "vector") if getattr(query, name) is not None]
     if len(given) != 1:
         what = " and ".join(given) if given else "none of them"
@@ -175,14 +214,6 @@ def _without_model(snapshot: Snapshot, query: Query) -> _Resolved:
             "the search.",
             param="offset",
         )
-    filter = None if query.filter is None else filters.parse(query.filter, snapshot.generation.schema)
-    if query.text is not None:
-        check_text(query.text, "text")
-        return _Resolved(np.empty((0, snapshot.generation.fingerprint.dimension), np.float32), filter)
-    if query.vector is not None:
-        return _Resolved(_vector(snapshot, query.vector), filter)
-    found = find(snapshot, query.id or "", "id")
-    return _Resolved(vectors_of(found), filter, exclude=found)
 
 
 def check_text(text: str, param: str) -> None:
@@ -219,12 +250,20 @@ def _vector(snapshot: Snapshot, vector: Sequence[float]) -> Vectors:
         raise InvalidRequest("The vector has no direction: it is all zeros or not finite.", param="vector") from error
 
 
+def query_passages(model: Model, text: str) -> list[str]:
+    """The pieces of a query text that the model reads; one, where the text fits its window."""
+    return [text[span.start : span.end] for span in query_chunker(model).split(text)]
+
+
 def embed_queries(model: Model, texts: Sequence[str]) -> list[Vectors]:
-    """The vectors of each text's passages; one, where the text fits the model's window."""
-    chunker = query_chunker(model)
-    passages = [[text[span.start : span.end] for span in chunker.split(text)] for text in texts]
-    rows = model.embed_query([passage for group in passages for passage in group])
-    return np.split(rows, np.cumsum([len(group) for group in passages])[:-1])
+    """The vectors of each text's passages."""
+    return embed_passages(model, [query_passages(model, text) for text in texts])
+
+
+def embed_passages(model: Model, groups: Sequence[Sequence[str]]) -> list[Vectors]:
+    """The vectors of each group of passages, all embedded together."""
+    rows = model.embed_query([passage for group in groups for passage in group])
+    return np.split(rows, np.cumsum([len(group) for group in groups])[:-1])
 
 
 def find(snapshot: Snapshot, id: str, param: str | None = None) -> Found:
@@ -241,44 +280,6 @@ def vectors_of(found: Found) -> Vectors:
     """The vectors of an item's passages, (passages, dimension)."""
     rows = found.segment.passages_of(found.row)
     return found.segment.vectors[rows.start : rows.stop]
-
-
-def _asked(query: Query, resolved: _Resolved) -> Asked:
-    count, least = query.offset + query.limit, -1.0 if query.min_similarity is None else query.min_similarity
-    return Asked(resolved.vectors, count, resolved.filter, resolved.exclude, least, query.recall, query.exact)
-
-
-def _shown(query: Query, resolved: _Resolved, scored: Sequence[Scored]) -> list[Hit]:
-    return [_hit(one, query.include, resolved.vectors) for one in scored[query.offset :]]
-
-
-def _hit(scored: Scored, include: Sequence[Include], queries: Vectors) -> Hit:
-    segment, text = scored.segment, scored.segment.text(scored.row)
-    hit = Hit(
-        id=segment.id(scored.row),
-        similarity=scored.similarity,
-        passage=passage_answer(segment, scored.passage, text),
-    )
-    if "metadata" in include:
-        hit["metadata"] = segment.metadata(scored.row)
-    if "text" in include:
-        hit["text"] = text
-    if "passages" in include:
-        rows = segment.passages_of(scored.row)
-        scores = similarity(queries, segment.vectors[rows.start : rows.stop]).max(axis=0)
-        hit["passages"] = [
-            {**passage_answer(segment, row, text), "similarity": float(score)}
-            for row, score in zip(rows, scores, strict=True)
-        ]
-    if "vector" in include:
-        hit["vector"] = segment.vectors[scored.passage].tolist()
-    return hit
-
-
-def passage_answer(segment: Segment, passage: int, text: str | None) -> PassageAnswer:
-    """A passage as it is shown, given its item's text."""
-    start, end = int(segment.starts[passage]), int(segment.ends[passage])
-    return PassageAnswer(text=None if text is None else text[start:end], start=start, end=end)
 
 
 def item(snapshot: Snapshot, id: str) -> ItemAnswer:

@@ -41,6 +41,8 @@ class ItemCounts:
     rejected: int
     held: int
     """Items that the source no longer has, kept because rows whose id could not be read may be they."""
+    later: int = 0
+    """New or changed items some of whose texts are with the Batch API; what was published of them stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,8 @@ class Report:
 
     collection: str
     started_at: datetime
-    generation: int
-    """The current one after the run."""
+    generation: int | None
+    """The current one after the run; None where nothing is published yet."""
     published: bool
     """Whether this run made it."""
     reason: str
@@ -121,8 +123,12 @@ class Report:
     """By stage, and `total`."""
     peak_rss_bytes: int
     paid: Paid
+    numeric_path: str | None
+    """What computed the vectors: library, precision and kind of device; None where no model was needed."""
     rejects_file: str | None
     """Where the rejected rows stand, one JSON object a line; None where there are none."""
+    pending: int = 0
+    """Texts that are with the Batch API and that a later run has to pick up."""
 
 
 @dataclass(slots=True)

@@ -20,9 +20,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +35,15 @@ from indexer.chunking import Span
 from indexer.columns import METADATA, MappedTable, SegmentIds, numbers
 from indexer.errors import CorruptGeneration, StorageError
 from indexer.items import Item, Value
+from indexer.rows import Rows
 from indexer.storage import Sealed
 from indexer.vectors import Vectors
 
 ITEMS, IDS, PASSAGES, VECTORS, ANN = "items.arrow", "ids.arrow", "passages.arrow", "vectors.f32", "ann.faiss"
 FILES = (ITEMS, IDS, PASSAGES, VECTORS, ANN)
+
+_DAMAGE = (pa.ArrowException, OSError, LookupError, OverflowError, ValueError)
+"""What Arrow and Python make of damaged bytes."""
 
 PASSAGE_SCHEMA = pa.schema(
     [
@@ -92,6 +97,10 @@ class Segment:
         with _damage_named(folder / ITEMS):
             self._item_file = MappedTable(folder / ITEMS)
             self.items = self._item_file.table
+            self._rows = Rows(self.items)
+        names = self.items.column_names
+        self._has_text = "text" in names
+        self._fields = {name.removeprefix(METADATA): name for name in names if name.startswith(METADATA)}
         with _damage_named(folder / PASSAGES):
             self._passage_file = MappedTable(folder / PASSAGES)
             passages = self._passage_file.table
@@ -148,21 +157,25 @@ class Segment:
 
     def id(self, row: int) -> str:
         """The id of an item."""
-        with _damage_named(self.folder / ITEMS):
-            value: str = self.items["id"][row].as_py()
+        value: str = self._read(self._rows.value, row, "id")
         return value
 
     def text(self, row: int) -> str | None:
         """The text of an item; None where texts are not stored."""
-        with _damage_named(self.folder / ITEMS):
-            value: str | None = self.items["text"][row].as_py() if "text" in self.items.column_names else None
+        value: str | None = self._read(self._rows.value, row, "text") if self._has_text else None
         return value
 
     def metadata(self, row: int) -> dict[str, Value]:
         """The metadata of an item, without the fields that it lacks."""
-        with _damage_named(self.folder / ITEMS):
-            named = {n: self.items[n][row].as_py() for n in self.items.column_names[2:] if n != "text"}
-        return {name.removeprefix(METADATA): value for name, value in named.items() if value is not None}
+        values: dict[str, Value] = self._read(self._rows.values, row, self._fields)
+        return values
+
+    def _read(self, read: Callable[[int, Any], Any], row: int, what: Any) -> Any:
+        """What is read of an item; of damage, the name of the file."""
+        try:
+            return read(row, what)
+        except _DAMAGE as error:
+            raise _named(self.folder / ITEMS, error) from error
 
 
 def check_sizes(folder: Path, entry: SegmentEntry) -> None:
@@ -182,10 +195,14 @@ def _damage_named(path: Path) -> Iterator[None]:
     """Whatever Arrow and Python make of damaged bytes names the file; of a disk that refuses, say that it does."""
     try:
         yield
-    except (pa.ArrowException, OSError, LookupError, OverflowError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
-            raise CorruptGeneration(storage.refusal(path, "read", error).message, path=path) from error
-        raise CorruptGeneration(f"{str(path)!r} is damaged: {error}.", path=path) from error
+    except _DAMAGE as error:
+        raise _named(path, error) from error
+
+
+def _named(path: Path, error: Exception) -> CorruptGeneration:
+    if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+        return CorruptGeneration(storage.refusal(path, "read", error).message, path=path)
+    return CorruptGeneration(f"{str(path)!r} is damaged: {error}.", path=path)
 
 
 def map_vectors(path: Path, rows: int, dimension: int) -> Vectors:

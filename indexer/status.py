@@ -8,7 +8,8 @@ from pathlib import Path
 
 from indexer import generation as generations
 from indexer import last_run
-from indexer.answers import GenerationAnswer, LastRun, StatusAnswer
+from indexer.answers import GenerationAnswer, LastRun, PendingAnswer, StatusAnswer
+from indexer.batches import recorded
 from indexer.describe import describe
 from indexer.errors import CorruptGeneration, StorageError
 from indexer.generation import Generation
@@ -41,6 +42,7 @@ def status(store: Path) -> Iterator[StatusAnswer]:
             problems=problems,
             held_at=_held_at(folder) if EVERY not in problems else None,
             last_run=run,
+            pending=_pending(folder),
             next_run_at=schedule.next_run_at if schedule and name in schedule.collections else None,
         )
 
@@ -57,6 +59,20 @@ def _newest_good(folder: CollectionFolder, run: LastRun | None) -> tuple[Generat
         problems[str(missing)] = f"The manifest {str(generations.manifest_path(folder, missing))!r} is missing."
     problems |= {str(number): error.message for number, error in damaged.items()}
     return snapshot.generation if snapshot else None, problems
+
+
+def _pending(folder: CollectionFolder) -> PendingAnswer | None:
+    """What is with the Batch API; None, with a warning, where its record cannot be read."""
+    try:
+        found = recorded(folder, only_open=True)
+    except StorageError as error:
+        log.warning("what is with the Batch API for %s is not known: %s", folder.name, error.message)
+        return None
+    if not found:
+        return None
+    return PendingAnswer(
+        batches=len(found), texts=sum(one.requests for one in found), done=sum(one.done for one in found)
+    )
 
 
 def _held_at(folder: CollectionFolder) -> int | None:

@@ -14,11 +14,13 @@ from pydantic import SecretStr
 from indexer.providers import Providers
 from indexer.queries import MAX_LIMIT, MAX_PAGE, MAX_TEXT
 from service import errors
+from service.answering import Answering
 from service.bodies import MAX_BODY
+from service.direct import Direct
 from service.keys import ApiKeys
 from service.middleware import RequestId
 from service.requests import MAX_QUERIES
-from service.routes import health, router
+from service.routes import DIRECT, health, router
 from service.served import Collections
 
 DESCRIPTION = f"""\
@@ -56,9 +58,11 @@ def create_app(store: Path, api_keys: Sequence[SecretStr] = (), providers: Provi
         redirect_slashes=False,
     )
     app.state.collections = Collections(store, providers)
+    app.state.answering = Answering()
     app.include_router(health)
     app.include_router(router)
     errors.install(app)
+    app.add_middleware(Direct, endpoints=DIRECT)
     if api_keys:
         app.add_middleware(ApiKeys, keys=api_keys)
     app.add_middleware(RequestId)  # the outermost, so that a refusal has an id too

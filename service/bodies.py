@@ -6,48 +6,63 @@ refused here rather than deep inside. No more of it is read than MAX_BODY.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from email.message import Message
 from typing import Any
 
 import orjson
-from fastapi import HTTPException, Request, Response
-from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
 
 MAX_BODY = 8 << 20
 """Bytes."""
 
+_PLAIN = b"application/json"
 
-class JsonRequest(Request):
-    """A request whose JSON is read strictly."""
 
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        """The body as it comes; raises HTTPException where it is over MAX_BODY, at once where its header says so."""
-        size = int(self.headers.get("content-length", 0))
-        if size <= MAX_BODY:
-            size = 0
-            async for part in super().stream():
-                size += len(part)
-                if size > MAX_BODY:
-                    break
-                yield part
+async def read(scope: Scope, receive: Receive) -> bytes:
+    """The whole body; raises HTTPException where it is over MAX_BODY, at once where its header says so.
+
+    Raises ClientDisconnect where the caller hangs up before its end.
+    """
+    if int(header(scope, b"content-length") or 0) > MAX_BODY:
+        raise HTTPException(413)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    parts, size = [body], len(body)
+    while message["type"] == "http.request" and message.get("more_body"):
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
         if size > MAX_BODY:
             raise HTTPException(413)
-
-    async def json(self) -> Any:
-        """The body's value; raises json.JSONDecodeError."""
-        if not hasattr(self, "_json"):
-            self._json = orjson.loads(await self.body())
-        return self._json
+    if message["type"] != "http.request":
+        raise ClientDisconnect
+    return body if len(parts) == 1 else b"".join(parts)
 
 
-class JsonRoute(APIRoute):
-    """A route that reads its body as a JsonRequest does."""
+def value(scope: Scope, body: bytes) -> Any:
+    """What a body says: the value of its JSON, or the bytes as they are where they are not declared to be JSON.
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, given a strict reader in place of the lenient one."""
-        handle = super().get_route_handler()
+    Raises orjson.JSONDecodeError.
+    """
+    return orjson.loads(body) if body and _is_json(header(scope, b"content-type")) else body or None
 
-        async def strictly(request: Request) -> Response:
-            return await handle(JsonRequest(request.scope, request.receive))
 
-        return strictly
+def header(scope: Scope, wanted: bytes) -> bytes | None:
+    """The value of a request's first header of that name, which is in lower case."""
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return bytes(value)
+    return None
+
+
+def _is_json(content_type: bytes | None) -> bool:
+    if content_type == _PLAIN:
+        return True
+    if content_type is None:
+        return False
+    message = Message()
+    message["content-type"] = content_type.decode("latin-1")
+    kind = message.get_content_subtype()
+    return message.get_content_maintype() == "application" and (kind == "json" or kind.endswith("+json"))

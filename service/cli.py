@@ -48,11 +48,24 @@ anyone_option = click.option(
 @host_option
 @port_option
 @anyone_option
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Processes that answer. They share one copy of the vectors and indexes; each loads the model.",
+)
 @log_format_option
 @store_option
 @config_option
 def serve(
-    host: str, port: int, allow_anyone: bool, log_format: LogFormat, store: Path | None, config: Path | None
+    host: str,
+    port: int,
+    allow_anyone: bool,
+    workers: int,
+    log_format: LogFormat,
+    store: Path | None,
+    config: Path | None,
 ) -> None:
     """Answer queries over HTTP from what is published, and take up new generations as they come.
 
@@ -64,7 +77,7 @@ def serve(
     settings = settings_of(config, store)
     access = _access(settings, allow_anyone)
     listener = listening.listen(host, port, access)
-    listening.serve(settings.store, listener, listening.url(host, listener), access, settings.providers)
+    listening.serve(settings.store, listener, listening.url(host, listener), access, settings.providers, workers)
 
 
 @main.command()

@@ -51,29 +51,39 @@ def install(app: FastAPI) -> None:
     """Have every error of the app answered in the envelope."""
 
     @app.exception_handler(ParecidoError)
-    def ours(request: Request, error: ParecidoError) -> Response:
-        return envelope(STATUSES[type(error)], error.to_json())
+    async def known(request: Request, error: ParecidoError) -> Response:
+        return ours(error)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> Response:
-        return envelope(422, validation_error(error.errors()).to_json())
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return ours(validation_error(error.errors()))
 
     @app.exception_handler(HTTPException)
-    def http(request: Request, error: HTTPException) -> Response:
-        code = _CODES.get(error.status_code, "invalid_request")
-        message = str(error.detail)
-        if error.status_code == 413:
-            message = f"The body is over {MAX_BODY} bytes: send less at once."
-        elif error.status_code in (404, 405):
-            message = f"There is no {request.method} {request.url.path}: see /docs for the routes."
-        body = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-        return envelope(error.status_code, body, error.headers)
+    async def http(request: Request, error: HTTPException) -> Response:
+        return of_http(request, error)
 
     @app.exception_handler(Exception)
-    def unforeseen(request: Request, error: Exception) -> Response:
+    async def unforeseen(request: Request, error: Exception) -> Response:
         message = "The service failed to answer; its log says why."
         body = {"message": message, "type": "server_error", "param": None, "code": "internal_error"}
         return envelope(500, body, {HEADER: request.scope[SCOPE_KEY]})
+
+
+def ours(error: ParecidoError) -> Response:
+    """The answer that an error of the library is."""
+    return envelope(STATUSES[type(error)], error.to_json())
+
+
+def of_http(request: Request, error: HTTPException) -> Response:
+    """The answer where there is no such route, or a body is too large."""
+    code = _CODES.get(error.status_code, "invalid_request")
+    message = str(error.detail)
+    if error.status_code == 413:
+        message = f"The body is over {MAX_BODY} bytes: send less at once."
+    elif error.status_code in (404, 405):
+        message = f"There is no {request.method} {request.url.path}: see /docs for the routes."
+    body = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    return envelope(error.status_code, body, error.headers)
 
 
 def validation_error(problems: Sequence[Any]) -> InvalidRequest:

@@ -12,14 +12,19 @@ import logging
 import os
 import signal
 import socket
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from indexer.access import ALLOW_ANYONE, API_KEYS, Access
 from indexer.errors import ConfigurationError
 from indexer.providers import Providers
+from service import workers
 
 log = logging.getLogger("parecido")
 
+BACKLOG = 2048
+"""Connections that may wait to be taken."""
 SECONDS_TO_ANSWER = 7
 """How long requests under way may take once it shall end; Docker kills after 10 seconds."""
 
@@ -29,7 +34,8 @@ def listen(host: str, port: int, access: Access) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         _check_reach(host, str(address[0]), access)
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # Named, or asyncio would not know that small parts of an answer need not wait for each other (TCP_NODELAY).
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
@@ -44,25 +50,46 @@ def url(host: str, listener: socket.socket) -> str:
     return f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}"
 
 
-def serve(store: Path, listener: socket.socket, address: str, access: Access, providers: Providers) -> None:
-    """Answer until a signal says to end; then end the process."""
+def serve(
+    store: Path, listener: socket.socket, address: str, access: Access, providers: Providers, count: int = 1
+) -> None:
+    """Answer with so many processes until a signal says to end; then end the process."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
+        told = {"event": "listening", "store": str(store), "address": address, "api_keys": len(access.api_keys)}
+        whom = _whom(access)
+        log.info("serving store %s on %s, docs on %s/docs, for %s", store, address, address, whom, extra=told)
+        local = providers.local.model_copy(update={"processes": count})
+        work = partial(_answer, store, listener, access, providers.model_copy(update={"local": local}))
+        if count == 1:
+            work()
+        else:
+            listener.listen(BACKLOG)
+            workers.keep(count, work, listener.close)
+    _end()
+
+
+def _answer(store: Path, listener: socket.socket, access: Access, providers: Providers) -> None:
+    """Answer until a signal says to end; then end the process."""
+    with contextlib.suppress(KeyboardInterrupt):
         import uvicorn
 
         from service.app import create_app
 
-        told = {"event": "listening", "store": str(store), "address": address, "api_keys": len(access.api_keys)}
-        log.info("serving store %s on %s, docs on %s/docs, for %s", store, address, address, _whom(access), extra=told)
         config = uvicorn.Config(
             create_app(store, access.api_keys, providers),
             log_config=None,
             log_level="warning",
             access_log=False,
             server_header=False,
+            backlog=BACKLOG,
             timeout_graceful_shutdown=SECONDS_TO_ANSWER,
         )
         uvicorn.Server(config).run(sockets=[listener])
+    _end()
+
+
+def _end() -> NoReturn:
     logging.shutdown()
     os._exit(0)  # threads may still verify or search, and they only read; the interpreter's own end would wait for them
 

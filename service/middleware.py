@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "x-request-id"
+_NAME = HEADER.encode()
 SCOPE_KEY = "parecido.request_id"
 """Where in a request's scope its id stands, for what is answered outside of all middleware: a failure."""
 
@@ -25,13 +26,13 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(HEADER.encode(), b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        given = next((value for name, value in scope["headers"] if name == _NAME), b"")
+        request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex().encode()
         scope[SCOPE_KEY] = request_id.decode()
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (HEADER.encode(), request_id)]
+                message["headers"] = [*message.get("headers", ()), (_NAME, request_id)]
             await send(message)
 
         await self._app(scope, receive, marked)

@@ -23,12 +23,12 @@ from indexer.answers import (
     ItemAnswer,
     SearchAnswer,
 )
-from indexer.compare import compare as compare_sides
 from indexer.describe import describe
 from indexer.errors import ParecidoError
 from indexer.queries import Query
 from service import examples
-from service.bodies import JsonRoute
+from service.answering import Answering
+from service.direct import Endpoint
 from service.errors import validation_error
 from service.requests import BatchRequest, CompareRequest, SearchRequest
 from service.served import Collections, Served
@@ -54,7 +54,7 @@ KEY = HTTPBearer(scheme_name="API key", description="Where the service has API k
 """For /docs, where a person enters a key; whether it is one is asked before any route, see `service.keys`."""
 
 health = APIRouter(tags=["service"])
-router = APIRouter(route_class=JsonRoute, dependencies=[Security(KEY)])
+router = APIRouter(dependencies=[Security(KEY)])
 
 _SEARCH = TypeAdapter(SearchRequest)
 
@@ -106,18 +106,23 @@ def _collections(request: Request) -> Collections:
     return collections
 
 
+def _answering(request: Request) -> Answering:
+    answering: Answering = request.app.state.answering
+    return answering
+
+
 def _answer(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 @health.get("/healthz", response_model=Health, summary="Is the process alive?")
-def healthz() -> Response:
+async def healthz() -> Response:
     """Whether the process is alive; it always is when it answers."""
     return _answer(Health(status="ok"))
 
 
 @health.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}}, summary="Can it answer?")
-def readyz(request: Request) -> Response:
+async def readyz(request: Request) -> Response:
     """Whether all collections were looked at and at least one is open; one that cannot be opened is named."""
     collections = _collections(request)
     reason = collections.why_not_ready()
@@ -179,14 +184,14 @@ def get_item(
     summary="What is like this?",
     tags=["search"],
 )
-def search(
+async def search(
     request: Request,
     collection: Name,
     body: Annotated[SearchRequest, Body(openapi_examples=examples.SEARCH)],
 ) -> Response:
     """The items nearest to a text, an item or a vector, best first."""
     served = _served(request, collection)
-    return _answer(queries.search(served.snapshot, lambda: served.model, body.query()))
+    return _answer(await _answering(request).search(served, body.query(), request.receive))
 
 
 @router.post(
@@ -196,7 +201,7 @@ def search(
     summary="What is like each of these?",
     tags=["search"],
 )
-def search_batch(
+async def search_batch(
     request: Request,
     collection: Name,
     body: Annotated[BatchRequest, Body(openapi_examples=examples.BATCH)],
@@ -204,7 +209,7 @@ def search_batch(
     """Up to 100 queries at once, all on one generation; each gets its own answer or its own error."""
     served = _served(request, collection)
     asked = [_query(one) for one in body.queries]
-    return _answer(queries.search_batch(served.snapshot, lambda: served.model, asked))
+    return _answer(await _answering(request).batch(served, asked, request.receive))
 
 
 @router.post(
@@ -214,7 +219,7 @@ def search_batch(
     summary="How alike are these two?",
     tags=["search"],
 )
-def compare(
+async def compare(
     request: Request,
     collection: Name,
     body: Annotated[CompareRequest, Body(openapi_examples=examples.COMPARE)],
@@ -222,7 +227,11 @@ def compare(
     """How alike two items or texts are, and which of their passages match best."""
     served = _served(request, collection)
     left, right = body.a.side(), body.b.side()
-    return _answer(compare_sides(served.snapshot, lambda: served.model, left, right, body.pairs, body.model))
+    return _answer(await _answering(request).compare(served, left, right, body.pairs, body.model))
+
+
+DIRECT: dict[str, Endpoint] = {"search": search, "search/batch": search_batch, "compare": compare}
+"""What `service.direct` answers, by the end of its path."""
 
 
 def _query(one: object) -> Query | ParecidoError:

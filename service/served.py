@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from indexer import generation as generations
@@ -20,6 +20,8 @@ from indexer.models import Fingerprint, Model
 from indexer.providers import Providers
 from indexer.snapshot import Snapshot, open_generation, stamp, verify
 from indexer.storage import CollectionFolder, collection_folder, collection_names
+from service.embedder import QueryEmbedder
+from service.pace import Pace
 
 log = logging.getLogger("parecido")
 
@@ -40,9 +42,16 @@ class Served:
     """A collection as it is answered from."""
 
     snapshot: Snapshot
-    model: Model
+    embedder: QueryEmbedder
     unverified: frozenset[str]
     """Segments whose checksums have not been compared yet."""
+    pace: Pace = field(default_factory=Pace)
+    """Of searches without a filter."""
+
+    @property
+    def model(self) -> Model:
+        """The generation's model."""
+        return self.embedder.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,20 +200,21 @@ class Collections:
         unverified = {entry.id for entry in generation.segments}
         if served:
             unverified -= {entry.id for entry in served.snapshot.generation.segments} - served.unverified
-        model = self._loaded(generation.fingerprint) or models.load(
-            generation.fingerprint, generation.device, self._providers
+        embedder = self._loaded(generation.fingerprint) or QueryEmbedder(
+            models.load(generation.fingerprint, generation.device, self._providers)
         )
         if self._looked:
             verify(snapshot, unverified)
             unverified = set()
-        model.warm()
+        embedder.model.warm()
         snapshot.warm()
         told = {"event": "serving", "collection": folder.name, "generation": generation.number}
         log.info("collection %s: serving generation %d", folder.name, generation.number, extra=told)
-        return Served(snapshot, model, frozenset(unverified))
+        return Served(snapshot, embedder, frozenset(unverified))
 
-    def _loaded(self, fingerprint: Fingerprint) -> Model | None:
-        return next((s.model for s in self._served.values() if s.model.fingerprint == fingerprint), None)
+    def _loaded(self, fingerprint: Fingerprint) -> QueryEmbedder | None:
+        embedders = (served.embedder for served in self._served.values())
+        return next((one for one in embedders if one.model.fingerprint == fingerprint), None)
 
     # The mappings are replaced, never changed, so that readers need no lock.
 

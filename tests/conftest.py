@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from postgres import Postgres, running
@@ -14,9 +15,18 @@ from indexer.config import DEFAULT_MODEL, CollectionSettings
 from indexer.models import Model
 
 
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The user's caches, which are those of this session alone, for its processes too; returns that of models."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("caches")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder / "parecido"
+
+
 @pytest.fixture(scope="session")
 def model() -> Model:
-    """The packaged model, on the CPU."""
+    """The packaged model, on the CPU, by torch."""
     fingerprint = models.identify(CollectionSettings(source=("-",), model=DEFAULT_MODEL))
     return models.load(fingerprint, "cpu")
 

@@ -5,30 +5,38 @@ the place of a run (`rollback`, `resume` or `prune`, which keeps the last genera
 before which the run kills itself, `limit`, the bytes that no file may pass, `asked`, a file to which every text is
 appended that the model is asked to embed, and `die_in_call`, the call of the model that does not return. One goes out:
 `signal`, what ended the run (0 for nothing), `error`, what it raised, and `steps`, the names of its steps where it
-ended by itself. A step is a call that changes the disk; one of `write` is done by half before the kill.
+ended by itself. A step is a call that changes the disk; one of `write` is done by half before the kill. With `server`,
+the address of a server of OpenAI's API, the run sends batches there, and a step is also a call of the API and its end,
+and a transaction of a database, but no single write.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import resource
 import signal
+import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from posted import fingerprint_of, providers_of
 from support import Silent, StandIn, settings_for
 
 from indexer import models, spool
+from indexer.batches import sending
 from indexer.build import build
 from indexer.config import CollectionSettings
+from indexer.models.openai_batches import OpenAIBatches
+from indexer.providers import Providers
 from indexer.prune import prune
 from indexer.rollback import resume, rollback
-from indexer.storage import OutputFile, collection_folder, lock
+from indexer.storage import DatabaseFile, OutputFile, collection_folder, lock
 from indexer.vectors import Vectors
 
 CALLS = ("fsync", "ftruncate", "link", "mkdir", "pwrite", "rename", "replace", "rmdir", "unlink")
@@ -56,6 +64,34 @@ class Steps:
             return write(file, data)
 
         OutputFile.write = counted  # type: ignore[method-assign]
+
+    def watch_batches(self) -> None:
+        """From now on, what is done about batches: what the API is asked, and what is written down."""
+        for name in ("link", "replace"):
+            setattr(os, name, self._counted(name, getattr(os, name)))
+        for name in ("upload", "uploaded", "create", "named", "get", "cancel", "download", "delete"):
+            act = self._counted(name, getattr(OpenAIBatches, name))
+            setattr(OpenAIBatches, name, self._counted_after(name, act))
+        transaction = DatabaseFile.transaction
+
+        @contextlib.contextmanager
+        def counted(file: DatabaseFile, write: bool = True) -> Iterator[sqlite3.Connection]:
+            with transaction(file, write) as connection:
+                yield connection
+                if write and self._is_last("transaction"):
+                    die()
+
+        DatabaseFile.transaction = counted  # type: ignore[method-assign]
+
+    def _counted_after(self, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(act)
+        def counted(*args: Any, **named: Any) -> Any:
+            done = act(*args, **named)
+            if self._is_last(f"{name} done"):
+                die()
+            return done
+
+        return counted
 
     def _counted(self, name: str, act: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(act)
@@ -93,10 +129,13 @@ def die() -> None:
 
 def run(order: dict[str, Any], stand_in: StandIn) -> dict[str, Any]:
     """One run of the indexer, in a process of its own; what came of it."""
+    if "server" in order:
+        stand_in.fingerprint = fingerprint_of(order["server"])
+        sending.UNSURE_SECONDS = 0
     if "asked" in order:
         write_down(stand_in, order)
     steps = Steps(order.get("kill", 0))
-    steps.watch()
+    steps.watch_batches() if "server" in order else steps.watch()
     settings = settings_for(Path(order["source"]), **order.get("settings", {}))
     if "limit" in order:
         spool.FLUSH_ROWS = 50  # many small files, so that the limit meets those of the store too
@@ -121,11 +160,15 @@ def do(order: dict[str, Any], settings: CollectionSettings) -> None:
             with lock(folder):
                 prune(folder, 1, timedelta(0))
         case _:
-            build(store, name, settings, Silent(), rebuild=order.get("rebuild", False))
+            providers = providers_of(order["server"]) if "server" in order else Providers()
+            build(store, name, settings, Silent(), rebuild=order.get("rebuild", False), providers=providers)
 
 
 def follow(order: dict[str, Any], stand_in: StandIn) -> dict[str, Any]:
     """Fork a run and see how it ends."""
+    if "server" in order:  # once for all of them: it takes as long as several runs
+        import openai.resources.batches
+        import openai.resources.files  # noqa: F401
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

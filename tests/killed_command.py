@@ -3,7 +3,8 @@
 With arguments it is one such process: LOG, and then what `parecido` takes. Without, it forks them: one JSON object a
 line comes in with `log`, `arguments`, `output` (a file for what the command says), `cold` (whether the process starts
 from nothing), and maybe `kill`: seconds `after` which it is killed, counted from its start or, where `seen` names a
-folder, from when something there changes. One goes out: `code`, the exit code or minus the signal, and `seconds`.
+folder or a file, from when something there changes. One goes out: `code`, the exit code or minus the signal, and
+`seconds`.
 
 Before the model computes anything it writes a line to the log: which texts it is `asked` for, by their hashes, and
 which of these the embedding cache has already, which should be none.
@@ -11,6 +12,7 @@ which of these the embedding cache has already, which should be none.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -19,7 +21,7 @@ import sqlite3
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,9 @@ from service.cli import main
 SLICE = 8
 SECONDS_A_TEXT = 0.002
 POLL_SECONDS = 0.0005
+
+Command = Callable[[Path, list[str]], None]
+"""Is `parecido` with those arguments, and a log of its own."""
 
 
 class Logged(StandIn):
@@ -81,16 +86,16 @@ def command(model: Logged, log: Path, arguments: list[str]) -> None:
     main(arguments, prog_name="parecido")
 
 
-def follow(order: dict[str, Any], model: Logged) -> dict[str, Any]:
-    """Start the command, and kill it when it is time."""
+def follow(order: dict[str, Any], be: Command, script: str) -> dict[str, Any]:
+    """Start the command, and kill it when it is time; `script` is what starts it from nothing."""
     kill = order.get("kill")
-    before = names(kill)
+    before = state(kill)
     began = time.monotonic()
     child = os.fork()
     if child == 0:
-        become(order, model)
+        become(order, be, script)
     if kill is not None:
-        while "seen" in kill and names(kill) == before and not over(child):
+        while "seen" in kill and state(kill) == before and not over(child):
             time.sleep(POLL_SECONDS)
         time.sleep(kill["after"])
         os.kill(child, signal.SIGKILL)
@@ -98,7 +103,7 @@ def follow(order: dict[str, Any], model: Logged) -> dict[str, Any]:
     return {"code": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - began}
 
 
-def become(order: dict[str, Any], model: Logged) -> None:
+def become(order: dict[str, Any], be: Command, script: str) -> None:
     """The command in this process; does not return."""
     code = 70
     try:
@@ -106,8 +111,8 @@ def become(order: dict[str, Any], model: Logged) -> None:
         os.dup2(output, 1)
         os.dup2(output, 2)
         if order["cold"]:
-            os.execv(sys.executable, [sys.executable, __file__, order["log"], *order["arguments"]])
-        command(model, Path(order["log"]), order["arguments"])
+            os.execv(sys.executable, [sys.executable, script, order["log"], *order["arguments"]])
+        be(Path(order["log"]), order["arguments"])
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
     except BaseException:
@@ -117,8 +122,12 @@ def become(order: dict[str, Any], model: Logged) -> None:
         os._exit(code)
 
 
-def names(kill: dict[str, Any] | None) -> list[str]:
-    return file_names(Path(kill["seen"])) if kill and "seen" in kill else []
+def state(kill: dict[str, Any] | None) -> object:
+    """Of what is watched: the names in a folder, or the size of a file."""
+    if not kill or "seen" not in kill:
+        return None
+    path = Path(kill["seen"])
+    return path.stat().st_size if path.is_file() else file_names(path)
 
 
 def over(child: int) -> bool:
@@ -136,8 +145,13 @@ def start() -> None:
         command(model, Path(sys.argv[1]), sys.argv[2:])
     document_chunker(model, PassageSettings())  # takes a while, and is kept
     model.embed_query(["a text"])
+    obey(functools.partial(command, model), __file__)
+
+
+def obey(be: Command, script: str) -> None:
+    """Follow the orders that come in, until no more do."""
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(follow(json.loads(line), model)) + "\n")
+        sys.stdout.write(json.dumps(follow(json.loads(line), be, script)) + "\n")
         sys.stdout.flush()
 
 

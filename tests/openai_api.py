@@ -39,6 +39,7 @@ class Settings:
     poison: Callable[[str], bool] | str | None = None
     """Which texts are refused: those for which it is true, or which hold it."""
     poison_message: str = POISON_MESSAGE
+    poison_status: int = 400
     rates: Rates = field(default_factory=Rates)
     limits: Limits = field(default_factory=Limits)
     pace: float | str = "retrieval"
@@ -68,7 +69,7 @@ class Api:
     def rules(self) -> Rules:
         """Which texts are taken now."""
         now = self.settings
-        return Rules(self.models, now.limits, now.poisonous, now.poison_message)
+        return Rules(self.models, now.limits, now.poisonous, now.poison_message, now.poison_status)
 
     def order(self, order: Mapping[str, Any]) -> None:
         """Do as told; the keys are the methods of `openai_server.Orders`."""

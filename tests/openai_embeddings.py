@@ -83,6 +83,7 @@ class Rules:
     limits: Limits
     poison: Callable[[str], bool]
     poison_message: str
+    poison_status: int = 400
 
 
 def stand_in(dimension: int = 16, shortens: bool = True) -> EmbeddingModel:
@@ -137,7 +138,7 @@ def parse(body: Any, rules: Rules) -> Asked:
     texts = _texts(body.get("input"), rules.limits)
     tokens = _tokens(texts, rules.limits)
     if any(rules.poison(text) for text in texts):
-        raise Refused(400, rules.poison_message)
+        raise Refused(rules.poison_status, rules.poison_message)
     encoding = body.get("encoding_format", "float")
     if encoding not in ("float", "base64"):
         raise Refused(

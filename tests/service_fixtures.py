@@ -16,7 +16,9 @@ from service_items import ITEMS, LONG_ID, TYPES
 from service_support import FEW, Run, Service, publish, write_rows
 
 from indexer import models
+from indexer.config import CollectionSettings
 from indexer.models import Model
+from indexer.providers import LocalSettings, Providers
 from service.cli import main
 
 
@@ -27,6 +29,13 @@ def served_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     publish(store, "notes", ITEMS, types=TYPES)
     publish(store, "bare", [row for row in ITEMS if row["id"] in ("bread", "soup", LONG_ID)], store_text=False)
     return store
+
+
+@pytest.fixture(scope="session")
+def started_model(caches: Path) -> Model:
+    """The packaged model as a process that is started here has it: similarities are the same to a digit."""
+    fingerprint = models.identify(CollectionSettings(source=("-",)))
+    return models.load(fingerprint, "cpu", Providers(local=LocalSettings(models_cache=caches)))
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +68,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(here: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(here: Path, started_model: Model, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in this process, on the model that is loaded already; only an exit may end it."""
 
     def loaded(fingerprint: models.Fingerprint, *_: object) -> Model:
-        assert fingerprint == model.fingerprint
-        return model
+        assert fingerprint == started_model.fingerprint
+        return started_model
 
     def run(*arguments: str, code: int = 0) -> Result:
         result = CliRunner().invoke(main, arguments)

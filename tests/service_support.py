@@ -19,7 +19,7 @@ import httpx2 as httpx
 from click.testing import Result
 
 from indexer.build import build
-from indexer.config import collection_settings
+from indexer.config import collection_settings, load
 from indexer.report import Report
 
 PARECIDO = str(Path(sys.executable).with_name("parecido"))
@@ -55,10 +55,11 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 def publish(
     store: Path, name: str, rows: Sequence[Mapping[str, Any]], rebuild: bool = False, **settings: Any
 ) -> Report:
-    """Bring a collection to those rows, whatever vanishes."""
+    """Bring a collection to those rows, whatever vanishes, as the command line does."""
     store.mkdir(parents=True, exist_ok=True)
     values = {"source": str(write_rows(store / f"{name}.jsonl", rows)), "max_shrink": 1, **settings}
-    return build(store, name, collection_settings(values, name), Quiet(), rebuild)
+    providers = load(None, os.environ).providers
+    return build(store, name, collection_settings(values, name), Quiet(), rebuild, providers=providers)
 
 
 def environment(**more: str) -> dict[str, str]:

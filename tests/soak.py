@@ -13,8 +13,8 @@ The edits follow from the seed alone; where exactly a kill falls is up to the ma
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -26,29 +26,33 @@ from pathlib import Path
 from typing import Any
 
 from corpus import Corpus
-from killed_command import SLICE, name
-from oracle import Items, Oracle, assert_answers, held
+from oracle import Items, assert_answers, held
+from soaked import StandInSubject, Subject
 from support import NAME, assert_tidy
 
 from indexer import generation as generations
-from indexer.config import PassageSettings
 from indexer.snapshot import open_generation, open_newest
 from indexer.storage import collection_folder, file_names
 from indexer.verify import verify
 
 QUERIES = ["a musical instrument", "what the judge said"]
-PASSAGES = PassageSettings()
+PENDING = 8
+"""The exit code of a run whose vectors come later."""
+MOST_PENDING = 30
+"""So many runs in a row may have to wait for them."""
 COLD = 0.05
 """Share of the runs whose process starts from nothing; the others are forked from one that has everything imported."""
 MEASURED = 10
 """So many runs come before the next one whose length is measured, for they grow with the corpus."""
 CONFIGURATION = """
+{before}
 [collections.{name}]
 source = {source}
 device = "cpu"
 max_shrink = 1.0
 keep_generations = 3
 keep_days = 0.0
+{more}
 """
 
 
@@ -60,38 +64,33 @@ class Tally:
     """By what the run had done until then."""
     ended: int = 0
     """Runs that were too quick to be killed, or that nobody disturbed."""
-    asked: Counter[str] = field(default_factory=Counter)
-    """How often the model was asked for each text."""
-    doubtful: Counter[str] = field(default_factory=Counter)
-    """How often its run was killed over it, so that nobody knows whether its vector was kept."""
-
-    @property
-    def in_vain(self) -> int:
-        """How many texts were embedded without need."""
-        return self.asked.total() - len(self.asked)
 
 
 class Soak:
     """One store, one source, and runs between them."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, seed: int, subject: Subject) -> None:
+        self._folder, self._subject = folder, subject
         self._store, self._source = folder / "store", folder / "rows.jsonl"
         self._collection = collection_folder(self._store, NAME)
-        self._asked = folder / "asked"
-        self._asked.mkdir()
+        self._logs = folder / "logs"
+        self._logs.mkdir()
         self._hand = random.Random(seed)
         self._corpus = Corpus(self._hand)
-        self._oracle = Oracle()
         self._states: dict[int, Items] = {}
         self._lengths = {False: 0.0, True: 0.0}
         self._runs = 0
         self.tally = Tally()
-        config = CONFIGURATION.format(name=NAME, source=json.dumps(str(self._source)))
+        source = json.dumps(str(self._source))
+        config = CONFIGURATION.format(name=NAME, source=source, before=subject.before, more=subject.more)
         (folder / "parecido.toml").write_text(config, encoding="utf-8")
-        script = Path(__file__).with_name("killed_command.py")
+        script = Path(__file__).with_name(subject.script)
         self._process = subprocess.Popen(
-            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **subject.variables},
         )
 
     def go(self, kills: int) -> None:
@@ -116,8 +115,7 @@ class Soak:
         where = ", ".join(f"{count} {what}" for what, count in sorted(tally.kills.items()))
         return (
             f"{tally.kills.total()} runs killed ({where}), {tally.ended} ended by themselves; {last} generations, "
-            f"{len(items):,} items in the last; {len(tally.asked):,} texts embedded, {tally.in_vain:,} of them "
-            f"again; a kill may cost {SLICE}"
+            f"{len(items):,} items in the last; {self._subject.summary()}"
         )
 
     def _measure(self, cold: bool) -> None:
@@ -128,7 +126,9 @@ class Soak:
     def _undisturbed(self, cold: bool) -> float:
         """A run that lives to its end, and so must have brought everything up to date; the seconds it took."""
         self._corpus.write(self._source)
-        answer = self._run(cold, [], None)
+        tries = 0
+        while (answer := self._run(cold, [], None))["code"] == PENDING:
+            assert (tries := tries + 1) < MOST_PENDING, "what is pending never comes"
         assert answer["code"] == 0
         assert self._states[max(self._states)] == self._corpus.rows
         seconds: float = answer["seconds"]
@@ -150,7 +150,7 @@ class Soak:
         if (where := self._hand.random()) < 0.1:
             return {"after": self._hand.uniform(0, 0.1 * length)}
         if where < 0.25:  # after the first question to the model
-            return {"after": self._hand.uniform(0, 0.4 * length), "seen": str(self._asked)}
+            return {"after": self._hand.uniform(0, 0.4 * length), "seen": str(self._subject.seen)}
         if where < 0.35:  # after the first segment has its name
             return {"after": self._hand.uniform(0, 0.1 * length), "seen": str(self._collection.segments)}
         if where < 0.45:  # around the step that publishes
@@ -160,13 +160,18 @@ class Soak:
     def _run(self, cold: bool, options: list[str], kill: dict[str, Any] | None) -> dict[str, Any]:
         """One run, and all that must hold after it."""
         self._runs += 1
-        log = self._asked / f"{self._runs}.jsonl"
+        log = self._logs / f"{self._runs}.jsonl"
         before = max(self._states, default=0)
         told = ["--config", str(self._folder / "parecido.toml"), "--store", str(self._store)]
         answer = self._command(["index", *told, *options], log, cold, kill)
-        assert answer["code"] in (0, -signal.SIGKILL), self._output.read_text(encoding="utf-8")
+        killed = answer["code"] == -signal.SIGKILL
+        assert killed or answer["code"] in (0, PENDING), self._output.read_text(encoding="utf-8")
         after = self._assert_whole(before)
-        self._read(log, killed=answer["code"] != 0, published=after > before)
+        asked = self._subject.read(log, killed=killed, published=after > before)
+        if killed:
+            self.tally.kills[self._progress(asked, after > before)] += 1
+        else:
+            self.tally.ended += 1
         return answer
 
     @property
@@ -189,40 +194,41 @@ class Soak:
         last = max(numbers, default=0)
         assert last in (before, before + 1)
         if last > before:
-            self._states[last] = dict(self._corpus.rows)
+            self._states[last] = self._published(self._states.get(before, {}))
         found = verify(self._collection)
         assert found.damages == []
         if last:
             snapshot = open_newest(self._collection)
             assert snapshot.generation.number == last
-            assert_answers(snapshot, self._states[last], self._oracle, QUERIES, PASSAGES)
+            assert_answers(snapshot, self._states[last], self._subject.oracle, QUERIES, self._subject.passages)
             older = self._hand.choice(numbers)
             assert held(open_generation(self._collection, older)) == self._states[older]
         return last
 
-    def _read(self, log: Path, *, killed: bool, published: bool) -> None:
-        """Take note of what the model was asked for."""
-        lines = log.read_text(encoding="utf-8").split("\n")[:-1] if log.exists() else []
-        questions = [json.loads(line) for line in lines]
-        for question in questions:
-            assert question["cached"] == [], "the model is asked for texts whose vectors are in the cache"
-            assert len(question["asked"]) <= SLICE
-            self.tally.asked.update(question["asked"])
-        if not killed:
-            self.tally.ended += 1
-            return
-        self.tally.kills[self._progress(questions, published)] += 1
-        if questions and not published:
-            self.tally.doubtful.update(questions[-1]["asked"])
+    def _published(self, old: Items) -> Items:
+        """What a new generation must hold: the source; items whose vectors come later stay as they were."""
+        late = self._subject.late(self._texts())
+        found: dict[str, tuple[str, Any]] = {}
+        for id, row in self._corpus.rows.items():
+            if late.isdisjoint(self._subject.oracle.passages(row[0], self._subject.passages)):
+                found[id] = row
+            elif id in old:
+                found[id] = old[id]
+        return found
 
-    def _progress(self, questions: list[Any], published: bool) -> str:
+    def _texts(self) -> set[str]:
+        """What has to be embedded of the source."""
+        split = self._subject.oracle.passages
+        return {text for row in self._corpus.rows.values() for text in split(row[0], self._subject.passages)}
+
+    def _progress(self, asked: bool, published: bool) -> str:
         """How far a killed run came."""
         if published:
             return "after publishing"
         kept = {entry.id for number in self._states for entry in self._entries(number)}
         if set(file_names(self._collection.segments)) - kept:
             return "after a segment was written"
-        return "while embedding" if questions else "before embedding"
+        return "while embedding" if asked else "before embedding"
 
     def _entries(self, number: int) -> tuple[Any, ...]:
         kept = number in generations.numbers(self._collection)
@@ -236,11 +242,7 @@ class Soak:
         assert max(self._states) == published, "there was something left to do"
         told = ["verify", "--store", str(self._store)]
         assert self._command(told, self._folder / "no-log", False, None)["code"] == 0
-        texts = {passage for text, _ in self._corpus.rows.values() for passage in self._oracle.passages(text, PASSAGES)}
-        assert {name(hashlib.sha256(text.encode()).digest()) for text in texts} <= self.tally.asked.keys()
-        again = {text: count for text, count in self.tally.asked.items() if count > 1 + self.tally.doubtful[text]}
-        assert not again, f"{len(again)} texts were embedded again although no run was killed over them"
-        assert self.tally.in_vain <= SLICE * self.tally.kills.total()
+        self._subject.check(self._texts(), self.tally.kills.total())
 
 
 def main() -> None:
@@ -250,7 +252,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the edits and of the moments (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="parecido-") as folder:
-        soak = Soak(Path(folder), options.seed)
+        soak = Soak(Path(folder), options.seed, StandInSubject(Path(folder)))
         soak.go(options.kills)
     sys.stdout.write(f"seed {options.seed}: {soak.summary()}\n")
 

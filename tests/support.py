@@ -227,6 +227,14 @@ class Runs:
         steps: list[str] | None = answer["steps"]
         return steps
 
+    def run_posted(self, place: Place, kill: int, server: str) -> list[str] | None:
+        """Run with batches that are sent to a server, and be killed before step `kill`."""
+        answer = self._answer(place, kill=kill, server=server, settings={"mode": "batch"})
+        assert answer["error"] is None, answer["error"]
+        assert answer["signal"] == (0 if answer["steps"] else signal.SIGKILL)
+        steps: list[str] | None = answer["steps"]
+        return steps
+
     def run_limited(self, place: Place, limit: int, **settings: Any) -> str | None:
         """Run where no file may pass `limit` bytes; returns the error, as its class and its message."""
         answer = self._answer(place, limit=limit, settings=settings)
@@ -266,9 +274,9 @@ def assert_tidy(store: Path) -> None:
     }
     bitmaps = {f"{each.number:06d}/{segment}.deleted" for each in published for segment in each.deleted}
     assert files == bitmaps | {f"{each.number:06d}.json" for each in published}
-    assert {path.name for path in folder.path.iterdir()} - {"rejects.jsonl", "last-run.json"} == {
-        "generations", "lock", "runs", "segments",
-    }  # fmt: skip
+    maybe = {"rejects.jsonl", "last-run.json", "batches.sqlite", "batches"}
+    assert {path.name for path in folder.path.iterdir()} - maybe == {"generations", "lock", "runs", "segments"}
+    assert list(folder.path.glob("batches/*")) == []
 
 
 class StandIn:

@@ -10,7 +10,7 @@ import numpy as np
 from service_support import FEW, Run, publish
 
 from indexer.config import CollectionSettings
-from indexer.models import identify
+from indexer.models import Model, identify
 from indexer.models.cache import EmbeddingCache, text_key
 
 pytest_plugins = ["service_fixtures"]
@@ -18,7 +18,7 @@ pytest_plugins = ["service_fixtures"]
 MODEL = "all-MiniLM-L6-v2"
 
 
-def test_the_cache_is_shown_and_emptied(run: Run, here: Path) -> None:
+def test_the_cache_is_shown_and_emptied(run: Run, here: Path, started_model: Model) -> None:
     store = ("--store", "store")
     assert run("cache", *store).stdout == "There is nothing in the embedding cache store/embeddings.sqlite.\n"
     assert not (here / "store").exists()
@@ -30,10 +30,11 @@ def test_the_cache_is_shown_and_emptied(run: Run, here: Path) -> None:
     assert shown["bytes"] == (here / "store" / "embeddings.sqlite").stat().st_size
     (model,) = shown["models"]
     assert (model["name"], model["dimension"], model["vectors"], model["bytes"]) == (MODEL, 384, 2, 2 * 384 * 4)
-    assert model["numeric_path"] == "torch float32 cpu"
+    path = started_model.numeric_path
+    assert model["numeric_path"] == path
     said = run("cache", *store).stdout
     assert "store/embeddings.sqlite: 2 vectors" in said
-    assert f"{MODEL} ({model['revision'][:12]}): 2 vectors of 384 dimensions, 0.0 MB, made by torch float32 cpu" in said
+    assert f"{MODEL} ({model['revision'][:12]}): 2 vectors of 384 dimensions, 0.0 MB, made by {path}" in said
     assert "no vectors of model 'other'" in run("cache", "--empty", "--model", "other", *store, code=2).stderr
     assert "give it too" in run("cache", "--model", MODEL, *store, code=2).stderr
     assert run("cache", "--empty", "--model", MODEL, *store).stdout == "2 vectors removed\n"

@@ -65,7 +65,7 @@ def test_a_dry_run_says_what_the_run_then_does_and_changes_nothing(place: Place,
     assert told.merged == report.segments.merged
     assert bool(told.merged) == (not rebuild)
     assert told.reason == report.reason
-    assert (told.to_embed, told.tokens) == (2, report.passages.tokens + 2 * 2)
+    assert (told.to_embed, told.cached, told.tokens) == (2, report.passages.cached, report.passages.tokens + 2 * 2)
     assert told.characters == report.passages.characters
     assert report.passages.embedded == 2
 

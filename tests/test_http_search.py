@@ -74,16 +74,16 @@ def test_a_search_by_id_leaves_the_item_out_and_agrees_with_compare(api: httpx.C
             assert compare(api, a={"id": id}, b={"id": hit["id"]})["similarity"] == hit["similarity"]
 
 
-def test_a_search_by_the_models_own_vector_equals_the_search_by_text(api: httpx.Client, model: Model) -> None:
-    (vector,) = model.embed_query([BREAD])
+def test_a_search_by_the_models_own_vector_equals_the_search_by_text(api: httpx.Client, started_model: Model) -> None:
+    (vector,) = started_model.embed_query([BREAD])
     by_vector = hits(api, vector=vector.tolist(), limit=ALL)
     by_text = hits(api, text=BREAD, limit=ALL)
     assert [hit["id"] for hit in by_vector] == [hit["id"] for hit in by_text]
     assert [h["similarity"] for h in by_vector] == pytest.approx([h["similarity"] for h in by_text], abs=2e-6)
 
 
-def test_the_length_of_a_query_vector_does_not_matter(api: httpx.Client, model: Model) -> None:
-    (vector,) = model.embed_query([BREAD])
+def test_the_length_of_a_query_vector_does_not_matter(api: httpx.Client, started_model: Model) -> None:
+    (vector,) = started_model.embed_query([BREAD])
     assert hits(api, vector=(vector * 1000).tolist()) == hits(api, vector=vector.tolist())
 
 

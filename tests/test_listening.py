@@ -76,6 +76,12 @@ def test_beyond_loopback_it_listens_with_keys_or_when_told_that_anyone_may_ask(
         service.process.kill()
 
 
+def test_no_part_of_an_answer_waits_for_the_caller_to_acknowledge_another() -> None:
+    """An answer of several writes takes milliseconds then, not the 40 that a delayed acknowledgement takes."""
+    with listen("127.0.0.1", 0, Access()) as listener:
+        assert listener.proto == socket.IPPROTO_TCP  # what asyncio looks at before it sets TCP_NODELAY
+
+
 def test_a_wrong_key_in_the_environment_is_a_sentence_and_2(here: Path) -> None:
     done = process(here, "serve", "--host", "0.0.0.0", PARECIDO_API_KEYS="tiny")
     assert done.returncode == 2

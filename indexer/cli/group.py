@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 log = logging.getLogger("parecido")
 
-OK, FAILED, USAGE, REJECTS, SOURCE, LOCKED, BRAKE, HOLD = range(8)
+OK, FAILED, USAGE, REJECTS, SOURCE, LOCKED, BRAKE, HOLD, PENDING = range(9)
 
 _CODES: tuple[tuple[type[ParecidoError], int], ...] = (
     (CollectionLocked, LOCKED),
@@ -31,7 +31,7 @@ _CODES: tuple[tuple[type[ParecidoError], int], ...] = (
 )
 """The first that fits decides."""
 
-_WORST_FIRST = (FAILED, SOURCE, BRAKE, USAGE, HOLD, LOCKED, REJECTS, OK)
+_WORST_FIRST = (FAILED, SOURCE, BRAKE, USAGE, HOLD, LOCKED, PENDING, REJECTS, OK)
 
 store_option = click.option(
     "--store",

@@ -16,6 +16,7 @@ import orjson
 from indexer import logs, printing
 from indexer.cli.group import (
     OK,
+    PENDING,
     REJECTS,
     common,
     emit,
@@ -100,7 +101,8 @@ def index(
 
     Exit codes: 0 published, or nothing to do; 1 failed; 2 a wrong command, option or setting; 3 published, but rows
     were rejected; 4 the source could not be read to its end; 5 another run holds the collection; 6 a brake refused
-    (max_shrink, max_rejects, max_cost); 7 on hold after a rollback.
+    (max_shrink, max_rejects, max_cost); 7 on hold after a rollback; 8 texts are with the Batch API, and a later run
+    picks them up.
     """
     logs.configure(log_format, verbose=verbose or schedule is not None, dated=schedule is not None)
     settings = settings_of(config, store)
@@ -155,7 +157,7 @@ def go_through(
     """Index the collections one after the other, or say what that would do, and leave with the worst exit code."""
     with stoppable():
         from indexer.build import build
-        from indexer.estimate import estimate
+        from indexer.estimate import Estimate, estimate
         from indexer.progress import progress
 
         _warn_of_old_prices(wanted)
@@ -172,7 +174,7 @@ def go_through(
                 codes.append(exit_code(error))
                 continue
             _tell(done, as_json, log_format)
-            codes.append(REJECTS if done.items.rejected and not dry_run else OK)
+            codes.append(OK if isinstance(done, Estimate) else _code(done))
     sys.exit(worst(codes))
 
 
@@ -182,6 +184,10 @@ def _warn_of_old_prices(wanted: Mapping[str, CollectionSettings]) -> None:
     asked = any(one.model.startswith(OPENAI) for one in wanted.values())
     if asked and (warning := warn_if_old(datetime.now(UTC).date())):
         log.warning("%s", warning, extra={"event": "old_prices"})
+
+
+def _code(done: Report) -> int:
+    return PENDING if done.pending else REJECTS if done.items.rejected else OK
 
 
 def _tell(done: Report | Estimate, as_json: bool, log_format: LogFormat) -> None:

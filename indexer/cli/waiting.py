@@ -20,7 +20,8 @@ wait_option = click.option(
     type=click.FloatRange(0),
     default=0.0,
     metavar="[SECONDS]",
-    help="Wait for a run that holds the collection, for so many seconds or as long as it takes; else leave at once.",
+    help="Wait for a run that holds the collection, and for batches of the Batch API, for so many seconds or as long "
+    "as it takes; else leave at once.",
 )
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from indexer.config import CollectionSettings
+from indexer.errors import ConfigurationError
 from indexer.providers import OPENAI, Providers
 from indexer.vectors import Vectors
 
@@ -130,8 +131,8 @@ class Model(Protocol):
     def embed_stream(self, texts: Sequence[str], allows: Allows = whatever_it_costs) -> Iterator[Embedded]:
         """The same for many texts: answers as they come, each text in one of them.
 
-        More is computed, or asked of an API, only when the next answer is asked for, so that an answer can be kept
-        first. Once `allows` says no, what is under way still comes, and then the stream ends.
+        More is begun only when the next answer is asked for, so that an answer can be kept first; what is under way
+        meanwhile is bounded. Once `allows` says no, what is under way still comes, and then the stream ends.
         """
 
     def embed_query(self, texts: Sequence[str]) -> Vectors:
@@ -153,6 +154,13 @@ def identify(
         from indexer.models import openai
 
         return openai.identify(settings, providers, published)
+    for setting in ("dimensions", "space"):
+        if getattr(settings, setting) is not None:
+            raise ConfigurationError(
+                f"{setting} is for models behind an API, whose names begin with {OPENAI!r}, and model is "
+                f"{settings.model!r}: leave it out.",
+                param=setting,
+            )
     from indexer.models import sentence_transformers
 
     return sentence_transformers.identify(settings.model, settings.query_prompt, settings.document_prompt)
@@ -167,6 +175,6 @@ def load(fingerprint: Fingerprint, device: str | None = None, providers: Provide
         from indexer.models import openai
 
         return openai.load(fingerprint, providers)
-    from indexer.models import sentence_transformers
+    from indexer.models import local
 
-    return sentence_transformers.load(fingerprint, device)
+    return local.load(fingerprint, device, providers.local)

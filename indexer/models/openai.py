@@ -1,175 +1,119 @@
-"""How is a model behind OpenAI's API asked?
+"""How does a model behind OpenAI's API embed?
 
-The only module that imports openai, when something is asked for the first time. What always holds: an answer is
-handed over before its place is taken by another request; what the API refuses is told apart, text by text; a key shows
-nowhere.
+What it is called, how long its vectors are and which server makes them is its fingerprint: vectors of two servers never
+meet, unless the configuration says that they are of one `space`. Nothing is asked before there is a text; then the key
+is needed, and only then.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import math
+import time
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from indexer.config import CollectionSettings
-from indexer.errors import InvalidRequest, ModelUnavailable
+from indexer.errors import ConfigurationError, ModelUnavailable
 from indexer.models import Allows, Embedded, Fingerprint, whatever_it_costs
-from indexer.models.openai_answers import Answer, Failure, SpoiledAnswer, judge, read_answer
-from indexer.models.openai_known import asked_dimension, known
-from indexer.models.openai_stream import Asked, stream
+from indexer.models.openai_answers import Answer
+from indexer.models.openai_client import Connection
+from indexer.models.openai_failures import Failure, Verdict
+from indexer.models.openai_known import Known, agreed_dimension, dimensions_to_send, known
+from indexer.models.openai_pace import Pace, Ticket
+from indexer.models.openai_packing import most_tokens, pack
+from indexer.models.openai_queries import embed_now
+from indexer.models.openai_requests import Asked
+from indexer.models.openai_stream import Stream
 from indexer.models.openai_tokens import OpenAITokenizer
-from indexer.providers import OPENAI, OPENAI_KEY, OPENAI_URL, OpenAISettings, Providers, shown
+from indexer.providers import OPENAI, OPENAI_URL, Providers, shown
 from indexer.vectors import Vectors
 
-if TYPE_CHECKING:
-    import openai
-
 PROVIDER = "openai"
-QUERY_SECONDS = 10.0
-"""How long a query may take, retries included: somebody waits for it."""
+SHORT = "length"
+"""What a model is asked for of which it is not known how long its vectors are."""
 
 
 class OpenAIModel:
-    """A model behind the API; any number of threads may ask at once."""
+    """A model behind the API; safe to call from several threads."""
 
     device = "api"
     numeric_path = "api"
 
-    def __init__(self, fingerprint: Fingerprint, providers: Providers) -> None:
-        """Asks for nothing."""
-        model = known(fingerprint.name, providers.of(fingerprint.name))
+    def __init__(self, fingerprint: Fingerprint, model: Known, providers: Providers) -> None:
         self.fingerprint = fingerprint
         self.tokenizer = OpenAITokenizer(fingerprint.name, providers.vocabularies)
         self.window = model.window
+        self._dimensions = dimensions_to_send(fingerprint.dimension, model)
         self._settings = providers.openai
-        shorter = model.dimension is not None and model.dimension != fingerprint.dimension
-        self._connection = Connection(
-            providers.openai, fingerprint.name, fingerprint.dimension, fingerprint.dimension if shorter else None
-        )
+        self._server = shown(providers.openai.base_url)
+        self._connection = Connection(providers.openai, fingerprint.name.removeprefix(OPENAI))
+        self._pace = Pace(providers.openai.in_flight)
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """One row of length 1 for each text, (n, dimension) float32."""
-        return self._embed(texts, self.fingerprint.document_prompt, self._settings.give_up_seconds)
+        """One row of length 1 for each text, (n, dimension) float32, for somebody who waits."""
+        return self._embed_now([self.fingerprint.document_prompt + text for text in texts])
 
     def embed_query(self, texts: Sequence[str]) -> Vectors:
-        """The same for queries, with the query prompt, soon or not at all."""
-        return self._embed(texts, self.fingerprint.query_prompt, min(QUERY_SECONDS, self._settings.give_up_seconds))
+        """The same for queries, with the query prompt."""
+        return self._embed_now([self.fingerprint.query_prompt + text for text in texts])
 
     def embed_stream(self, texts: Sequence[str], allows: Allows = whatever_it_costs) -> Iterator[Embedded]:
-        """The same for many texts: several requests at once, answers as they come."""
-        return self._stream(texts, self.fingerprint.document_prompt, self._settings.give_up_seconds, allows, kept=True)
+        """The same for many texts, several requests at once; see `Model`.
+
+        Raises ModelUnavailable where the API does not do its work; every answer that was good has come before.
+        """
+        if not texts:
+            return
+        self._connection.open()
+        prompted = [self.fingerprint.document_prompt + text for text in texts]
+        tokens = self._count(prompted)
+        asked = Asked(prompted, tokens, self.fingerprint.dimension, self.fingerprint.name, self._server)
+        packs = pack(tokens, most_tokens(self.tokenizer.exact))
+        yield from Stream(asked, packs, self._ask, self._pace, self._settings, allows).answers()
 
     def warm(self) -> None:
-        """Nothing to wait for."""
+        """Nothing: the first query costs no more than the next."""
 
-    def _embed(self, texts: Sequence[str], prompt: str, give_up: float) -> Vectors:
-        vectors = np.empty((len(texts), self.fingerprint.dimension), dtype=np.float32)
-        for answer in self._stream(texts, prompt, give_up, whatever_it_costs):
-            if answer.refusal:
-                raise InvalidRequest(f"Model {self.fingerprint.name!r} refuses the text: {answer.refusal}")
-            if answer.vectors is not None:
-                vectors[list(answer.rows)] = answer.vectors
-        return vectors
+    def _embed_now(self, texts: list[str]) -> Vectors:
+        if not texts:
+            return np.empty((0, self.fingerprint.dimension), dtype=np.float32)
+        packs = pack(self._count(texts), most_tokens(self.tokenizer.exact))
+        return embed_now(texts, packs, self._ask_within, self.fingerprint.name, self._server)
 
-    def _stream(
-        self, texts: Sequence[str], prompt: str, give_up: float, allows: Allows, kept: bool = False
-    ) -> Iterator[Embedded]:
-        whole = [prompt + text for text in texts]
-        tokens = [self.tokenizer.count(text) for text in whole]
-        asked = Asked(whole, tokens, self.tokenizer.exact, self._settings.in_flight, give_up, kept)
-        return stream(asked, self._connection, allows)
+    def _count(self, texts: list[str]) -> list[int]:
+        return [self.tokenizer.count(text) for text in texts]
 
+    def _ask_within(self, texts: Sequence[str], seconds: float) -> Answer | Failure:
+        """For somebody who waits, and who goes before the rest."""
+        return self._ask(texts, self._pace.send(sum(self._count(list(texts)))), seconds)
 
-class Connection:
-    """A way to one model behind the API, opened when it is first asked."""
-
-    def __init__(self, settings: OpenAISettings, name: str, dimension: int | None, ask_for: int | None) -> None:
-        """`dimension` is how long vectors must be, where that is known; `ask_for` what the API is told of it."""
-        self.name = name
-        self._settings = settings
-        self._dimension = dimension
-        self._options: dict[str, Any] = {} if ask_for is None else {"dimensions": ask_for}
-        self._client: openai.OpenAI | None = None
-        self._opening = threading.Lock()
-
-    def ask(self, texts: Sequence[str], seconds: float) -> tuple[Answer | SpoiledAnswer | Failure, Mapping[str, str]]:
-        """One request, without a retry: its answer, or why there is none, and the headers that came with it."""
-        import openai
-
-        client = self.client()
+    def _ask(self, texts: Sequence[str], ticket: Ticket, seconds: float = math.inf) -> Answer | Failure:
+        """Ask once, and let the pace know."""
+        outcome: Answer | Failure | None = None
         try:
-            got = client.with_options(timeout=min(seconds, self._settings.timeout_seconds)).embeddings
-            raw = got.with_raw_response.create(
-                input=list(texts), model=self.name.removeprefix(OPENAI), encoding_format="base64", **self._options
-            )
-            return read_answer(raw.http_response.content, len(texts), self._dimension), raw.headers
-        except SpoiledAnswer as spoiled:
-            return spoiled, {}
-        except openai.APIStatusError as error:
-            failure = judge(error.status_code, error.body, error.response.headers, f"status {error.status_code}")
-            return self._masked(failure), error.response.headers
-        except openai.APIError as error:
-            return self._masked(judge(None, error.body, {}, _cause(error))), {}
-
-    def client(self) -> openai.OpenAI:
-        """The client, which retries nothing by itself; raises ModelUnavailable where there is no key."""
-        with self._opening:
-            if self._client is None:
-                self._client = connect(self._settings, self.name)
-            return self._client
-
-    def unavailable(self, words: str) -> ModelUnavailable:
-        """The error of a model that cannot be had."""
-        return ModelUnavailable(f"Model {self.name!r} cannot be asked at {shown(self._settings.base_url)}: {words}.")
-
-    def _masked(self, failure: Failure) -> Failure:
-        """The same without the key, should the server have quoted it."""
-        key = self._settings.api_key
-        words = failure.words.rstrip(".")
-        if key is not None:
-            words = words.replace(key.get_secret_value(), "…")
-        return Failure(failure.kind, words, failure.wait, failure.rate)
-
-
-def connect(settings: OpenAISettings, name: str) -> openai.OpenAI:
-    """A client of the API; raises ModelUnavailable where there is no key."""
-    if settings.api_key is None:
-        raise ModelUnavailable(
-            f"Model {name!r} needs a key: set {OPENAI_KEY} in the environment, to any word where the server at "
-            f"{shown(settings.base_url)} asks for none.",
-            param="model",
-        )
-    import openai
-
-    return openai.OpenAI(
-        api_key=settings.api_key.get_secret_value(),
-        base_url=settings.base_url,
-        timeout=settings.timeout_seconds,
-        max_retries=0,
-    )
-
-
-def _cause(error: BaseException) -> str:
-    """What broke a request, from the innermost error that says something."""
-    told, at = str(error), error.__cause__
-    while at is not None:
-        told, at = str(at) or told, at.__cause__
-    return told.rstrip(".") or type(error).__name__
+            timeout = min(seconds, self._settings.timeout_seconds)
+            outcome = self._connection.ask(texts, self.fingerprint.dimension, self._dimensions, timeout)
+            return outcome
+        finally:
+            late = outcome is None or (isinstance(outcome, Failure) and outcome.verdict is Verdict.LATER)
+            self._pace.answered(ticket, outcome.headers if outcome else {}, time.monotonic(), not late)
 
 
 def identify(settings: CollectionSettings, providers: Providers, published: Fingerprint | None) -> Fingerprint:
-    """The fingerprint of a model by its name; asks the API only for what neither is known nor published.
+    """The fingerprint of a model by its name.
 
-    Raises ConfigurationError for dimensions that the model does not make, and ModelUnavailable.
+    A model of which nobody says how long its vectors are is asked, unless `published` is of it. Raises
+    ModelUnavailable where that fails, and ConfigurationError for `dimensions` that cannot be had.
     """
     name = settings.model
+    if not name.removeprefix(OPENAI).strip():
+        raise ConfigurationError(f"model is {name!r}: name the model behind {OPENAI!r}.", param="model")
     space = settings.space or shown(providers.openai.base_url)
-    model = known(name, providers.of(name))
-    dimension = asked_dimension(settings, model)
-    if dimension is None and published and (published.name, published.space) == (name, space):
-        dimension = published.dimension
+    dimension = agreed_dimension(name, known(name, providers.of(name)), settings.dimensions)
+    if dimension is None and published is not None:
+        same = (published.provider, published.name, published.space) == (PROVIDER, name, space)
+        dimension = published.dimension if same else None
     return Fingerprint(
         provider=PROVIDER,
         name=name,
@@ -183,25 +127,23 @@ def identify(settings: CollectionSettings, providers: Providers, published: Fing
     )
 
 
-def _told_dimension(name: str, providers: Providers) -> int:
-    """How long the vectors are that the API makes."""
-    connection = Connection(providers.openai, name, None, None)
-    asked = Asked(["dimension"], [1], True, 1, QUERY_SECONDS)
-    dimensions = [
-        each.vectors.shape[1] for each in stream(asked, connection, whatever_it_costs) if each.vectors is not None
-    ]
-    if not dimensions:
-        raise connection.unavailable("it refuses any text")
-    return int(dimensions[0])
-
-
 def load(fingerprint: Fingerprint, providers: Providers) -> OpenAIModel:
-    """The model of exactly this fingerprint; raises ModelUnavailable where the API is at another address by now."""
-    here = shown(providers.openai.base_url)
-    if "://" in fingerprint.space and fingerprint.space != here:
+    """The model of exactly this fingerprint, unasked; raises ModelUnavailable where another server is configured."""
+    server = shown(providers.openai.base_url)
+    if "://" in fingerprint.space and fingerprint.space != server:
         raise ModelUnavailable(
-            f"The vectors of model {fingerprint.name!r} were made at {fingerprint.space}, and {OPENAI_URL} is {here}, "
-            f"whose vectors may be others: set it to {fingerprint.space}, or name a `space` for both and index again.",
+            f"The vectors of {fingerprint.name!r} were made by {fingerprint.space}, and {server} is configured: set "
+            f"{OPENAI_URL} to {fingerprint.space}; or, if both make the same vectors, name a `space` and index again.",
             param="model",
         )
-    return OpenAIModel(fingerprint, providers)
+    return OpenAIModel(fingerprint, known(fingerprint.name, providers.of(fingerprint.name)), providers)
+
+
+def _told_dimension(name: str, providers: Providers) -> int:
+    """How long the vectors of a model are, by one of them."""
+    connection = Connection(providers.openai, name.removeprefix(OPENAI))
+
+    def ask(texts: Sequence[str], seconds: float) -> Answer | Failure:
+        return connection.ask(texts, None, None, min(seconds, providers.openai.timeout_seconds))
+
+    return int(embed_now([SHORT], [[0]], ask, name, shown(providers.openai.base_url)).shape[1])

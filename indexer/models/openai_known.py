@@ -1,30 +1,20 @@
-"""What is known of the models behind OpenAI's API, and what does the configuration say of others?"""
+"""What is known of the models behind OpenAI's API, and how long vectors are they asked for?
+
+Known by heart, or from the configuration, which goes before. What always holds: `dimensions` is sent only where
+another length is wanted than the model's own, and that is known.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from indexer.config import CollectionSettings
 from indexer.errors import ConfigurationError
-from indexer.models.openai_tokens import window
-from indexer.providers import ModelSettings
+from indexer.models.openai_tokens import WINDOW
+from indexer.providers import OPENAI, ModelSettings
 
-UNKNOWN_WINDOW = 512
-"""Tokens that a model of which nothing is known is given at once; many of those on one's own machine read no more."""
-
-
-class _Vectors(NamedTuple):
-    dimension: int
-    shorter: bool
-    """Whether it makes shorter ones when asked."""
-
-
-_KNOWN = {
-    "openai:text-embedding-3-small": _Vectors(1536, True),
-    "openai:text-embedding-3-large": _Vectors(3072, True),
-    "openai:text-embedding-ada-002": _Vectors(1536, False),
-}
+WINDOW_UNKNOWN = 512
+"""Tokens that a model of which nothing is known is taken to read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,37 +22,53 @@ class Known:
     """What is known of a model."""
 
     dimension: int | None
-    """The length of its vectors where it is not asked for shorter ones; None where only the API can tell."""
-    shorter: bool
+    """The length of its vectors where it is not asked for shorter ones; None where nobody said."""
+    shortens: bool
     """Whether it may be asked for shorter ones."""
     window: int
+    """The most tokens that it reads at once."""
 
 
-def known(name: str, settings: ModelSettings) -> Known:
-    """What is known of the model of that configured name; the configuration goes first."""
-    own = _KNOWN.get(name)
-    return Known(
-        dimension=settings.dimension or (own.dimension if own else None),
-        shorter=own.shorter if own else True,
-        window=settings.window or window(name) or UNKNOWN_WINDOW,
-    )
+_NOTHING = Known(None, True, WINDOW_UNKNOWN)
+_BY_HEART: Mapping[str, Known] = {
+    "text-embedding-3-small": Known(1536, True, WINDOW),
+    "text-embedding-3-large": Known(3072, True, WINDOW),
+    "text-embedding-ada-002": Known(1536, False, WINDOW),
+}
 
 
-def asked_dimension(settings: CollectionSettings, model: Known) -> int | None:
-    """How long its vectors shall be; None where that is as long as it makes them, and only the API can tell.
+def known(name: str, configured: ModelSettings) -> Known:
+    """What is known of the model of that configured name."""
+    model = _BY_HEART.get(name.removeprefix(OPENAI), _NOTHING)
+    return Known(configured.dimension or model.dimension, model.shortens, configured.window or model.window)
 
-    Raises ConfigurationError for a length that it cannot be asked for.
+
+def agreed_dimension(name: str, model: Known, wanted: int | None) -> int | None:
+    """How long its vectors will be; None where only the API can tell.
+
+    Raises ConfigurationError where as many `dimensions` as are wanted cannot be had.
     """
-    wanted, own, name = settings.dimensions, model.dimension, settings.model
-    if wanted is None or wanted == own:
-        return own
-    if own is None:
+    if wanted is None or wanted == model.dimension:
+        return model.dimension
+    if model.dimension is None:
         raise ConfigurationError(
-            f"dimensions is {wanted}, but how long the vectors of {name!r} are by themselves is not known: set "
-            f'dimension in [models."{name}"].',
+            f"How long the vectors of {name!r} are by themselves is not known, so that shorter ones cannot be asked "
+            f'for: set dimension under [models."{name}"] of parecido.toml.',
             param="dimensions",
         )
-    if not model.shorter or wanted > own:
-        why = f"makes vectors of {own} dimensions only" if not model.shorter else f"makes at most {own} dimensions"
-        raise ConfigurationError(f"dimensions is {wanted}, but model {name!r} {why}.", param="dimensions")
+    if wanted > model.dimension:
+        raise ConfigurationError(
+            f"dimensions is {wanted}, but the vectors of {name!r} have {model.dimension}: set that or less.",
+            param="dimensions",
+        )
+    if not model.shortens:
+        raise ConfigurationError(
+            f"{name!r} makes vectors of {model.dimension} dimensions and no others: leave `dimensions` out.",
+            param="dimensions",
+        )
     return wanted
+
+
+def dimensions_to_send(dimension: int, model: Known) -> int | None:
+    """What the API is asked for so that vectors get that length; None where they have it by themselves."""
+    return None if model.dimension is None or dimension == model.dimension else dimension

@@ -1,186 +1,272 @@
-"""How are many texts asked for, several requests at once?
+"""How are many texts embedded through the API, several requests at once?
 
-One thread decides: which request goes next, whether it may, what an answer means; others only wait for the API. What
-always holds: a place in flight is filled again only after its answer was handed over and the next one was asked for;
-whatever ends it, answers that are still under way and good are handed over first.
+The consumer's own thread sends, and only when it asks for the next answer; other threads only wait for the API. What
+always holds: no more than `in_flight` requests are under way or have an answer that the consumer has not taken and
+kept; each was allowed; whatever ends the stream, the good answers under way come first, what was allowed and is not
+made any more is given back, and then comes the error.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import queue
-import random
+import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
 
 from indexer.errors import ModelUnavailable
 from indexer.models import Allows, Embedded
-from indexer.models.openai_answers import Answer, Failure, SpoiledAnswer
-from indexer.models.openai_pace import Pace
-from indexer.models.openai_packing import Request, pack
+from indexer.models.openai_answers import Answer
+from indexer.models.openai_failures import Failure, Verdict, explain, given_up, wait_for
+from indexer.models.openai_pace import Pace, Ticket
+from indexer.models.openai_patience import WRONG_ANSWERS, Blame, Patience
+from indexer.models.openai_requests import Asked, Request, given_back, harmless
+from indexer.providers import OpenAISettings
+from indexer.vectors import Vectors
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
-"""Seconds before the first retry, at most, and before any; in between the bound doubles each time."""
-SPOILED_AT_MOST = 3
-"""So often one request may have a spoiled answer."""
-REFUSED_AT_MOST = 16
-"""So many texts may be refused before any is embedded, until it is the API that must be wrong, not the texts."""
+log = logging.getLogger("parecido")
 
-Outcome = tuple[Answer | SpoiledAnswer | Failure, Mapping[str, str]]
+LOOK_AGAIN = 0.05
+"""Seconds between two looks at what others are asking the same API."""
+LEAVE = 5.0
+"""Most seconds that a stream which nobody wants any more waits for what is under way."""
+TOO_FAST = 3
+"""How often a request of several texts may come too fast until it is taken for too large."""
+ERROR = 500
+"""The status of a fault that may come from a text: 502, 503 and 504 tell of what is before the API, or of load."""
+WARN_AFTER = 10.0
+"""Seconds without an answer after which people are told why nothing happens."""
+KEPT = "What was embedded is kept, and the next run goes on with it."
 
-
-class Asking(Protocol):
-    """Whoever makes one request."""
-
-    def ask(self, texts: Sequence[str], seconds: float) -> Outcome:
-        """The answer, or why there is none, and the headers that came with it."""
-
-    def unavailable(self, words: str) -> ModelUnavailable:
-        """The error where nothing can be had."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked for."""
-
-    texts: Sequence[str]
-    tokens: Sequence[int]
-    """In each."""
-    exact: bool
-    """Whether these are counted, and not estimated."""
-    in_flight: int
-    """Most requests at once."""
-    give_up: float
-    """Seconds without any success after which it ends."""
-    kept: bool = False
-    """Whether what came is of use although the rest did not."""
+Ask = Callable[[Sequence[str], Ticket], Answer | Failure]
+"""Asks the API once, and lets the pace know."""
 
 
-def stream(asked: Asked, connection: Asking, allows: Allows) -> Iterator[Embedded]:
-    """Answers about all the texts as they come; raises ModelUnavailable."""
-    return _Stream(asked, connection, allows).answers()
+class Stream:
+    """One pass over some texts."""
 
-
-@dataclass(slots=True)
-class _Stream:
-    asked: Asked
-    connection: Asking
-    allows: Allows
-    waiting: deque[Request] = field(default_factory=deque)
-    under_way: int = 0
-    finished: queue.SimpleQueue[tuple[Request, Outcome | BaseException]] = field(default_factory=queue.SimpleQueue)
-    pace: Pace = field(init=False)
-    error: BaseException | None = None
-    succeeded: float = field(default_factory=time.monotonic)
-    """When the API last gave a useful answer, or all began."""
-    embedded: int = 0
-    refused: int = 0
-
-    def __post_init__(self) -> None:
-        self.pace = Pace(self.asked.in_flight)
-        self.waiting.extend(pack(self.asked.tokens, self.asked.exact))
+    def __init__(
+        self, asked: Asked, packs: Sequence[list[int]], ask: Ask, pace: Pace, settings: OpenAISettings, allows: Allows
+    ) -> None:
+        self._asked, self._ask, self._pace, self._allows = asked, ask, pace, allows
+        self._slots, self._leave_after = settings.in_flight, min(LEAVE, settings.timeout_seconds)
+        self._ready = deque(asked.request(rows) for rows in packs)
+        self._later: list[tuple[float, Request]] = []
+        self._came: queue.SimpleQueue[tuple[Request, Answer | Failure | BaseException]] = queue.SimpleQueue()
+        self._taken = 0
+        """Slots that are: requests of which the outcome was not dealt with."""
+        self._patience = Patience(settings.give_up_seconds)
+        self._warned = False
+        self._asking_harmless = False
+        """Whether the harmless text is asked for."""
+        self._no_more = False
+        """Whether a request was not allowed: then those that were are brought to their end."""
+        self._error: BaseException | None = None
+        """Why nothing is asked any more."""
 
     def answers(self) -> Iterator[Embedded]:
-        """All of them."""
-        while self.waiting or self.under_way:
-            pause = self._send()
-            if not self.under_way:
-                time.sleep(pause or 0.0)
-                continue
-            try:
-                request, got = self.finished.get(timeout=pause)
-            except queue.Empty:
-                continue
-            yield from self._read(request, got)
-        if self.error is not None:
-            raise self.error
+        """Every answer, as it comes; raises ModelUnavailable behind the last where some have none."""
+        try:
+            while True:
+                wait = self._send()
+                if self._taken == 0 and (self._error or not (self._ready or self._later)):
+                    break
+                if came := self._next(wait):
+                    answer = self._deal(*came)
+                    if answer is not None:
+                        yield answer
+        finally:
+            self._leave()
+        yield from (given_back(request) for request in self._left() if request.allowed)
+        if self._error is not None:
+            raise self._error
 
-    def _send(self) -> float | None:
-        """Send what may be sent now; returns the seconds after which to look again, None for when an answer comes."""
-        while self.waiting and self.under_way < self.pace.width:
+    def _send(self) -> float:
+        """Send what may be sent now; returns after how many seconds there may be more."""
+        while self._error is None and self._taken < self._slots:
             now = time.monotonic()
-            request = min(self.waiting, key=lambda each: each.not_before)
-            pause = max(request.not_before - now, self.pace.wait(request.tokens, now))
-            if pause > 0:
-                return pause
-            if not request.allowed and not self.allows(request.tokens):
-                self.waiting.clear()
-                return None
-            request.allowed = True
-            self.waiting.remove(request)
-            self.pace.send(request.tokens)
-            self.under_way += 1
-            # A daemon, so that whoever ends the process does not wait for an answer that nobody will keep.
-            threading.Thread(target=self._ask, args=(request,), name="parecido-api", daemon=True).start()
+            self._wake(now)
+            if not self._ready:
+                return max(0.0, min((due for due, _ in self._later), default=math.inf) - now)
+            if self._too_large(self._ready[0]):
+                self._split(self._ready.popleft())
+            elif hold := self._pace.hold(self._ready[0].tokens, now):
+                self._check_hold(hold)
+                return hold
+            elif self._allowed(self._ready[0]):
+                self._start(self._ready.popleft())
+        return math.inf
+
+    def _wake(self, now: float) -> None:
+        """What was put off and is due goes before the rest."""
+        self._ready.extendleft(request for due, request in self._later if due <= now)
+        self._later = [(due, request) for due, request in self._later if due > now]
+
+    def _too_large(self, request: Request) -> bool:
+        return request.tokens > self._pace.most_tokens and len(request.rows) > 1
+
+    def _check_hold(self, hold: float) -> None:
+        """End where the API's limits are used up for longer than anybody would wait."""
+        if self._patience.seconds <= hold < math.inf and self._taken == 0:
+            self._give_up(Failure(Verdict.LATER, "its limit is used up."), f"and will give none for {hold:.0f} seconds")
+
+    def _split(self, request: Request) -> None:
+        self._ready.extendleft(reversed(self._asked.halves(request)))
+
+    def _allowed(self, request: Request) -> bool:
+        request.allowed = request.allowed or (not self._no_more and self._allows(request.tokens))
+        if not request.allowed:
+            self._no_more = True
+            self._ready = deque(each for each in self._ready if each.allowed)
+            self._later = [(due, each) for due, each in self._later if each.allowed]
+        return request.allowed
+
+    def _left(self) -> list[Request]:
+        """What is not asked for any more."""
+        return [*self._ready, *(request for _, request in self._later)]
+
+    def _start(self, request: Request) -> None:
+        self._taken += 1
+        ticket = self._pace.send(request.tokens)
+        threading.Thread(target=self._wait_for, args=(request, ticket), daemon=True, name="openai").start()
+
+    def _wait_for(self, request: Request, ticket: Ticket) -> None:
+        """In a thread of its own."""
+        try:
+            outcome: Answer | Failure | BaseException = self._ask(self._asked.of(request), ticket)
+        except BaseException as error:
+            outcome = error
+        self._came.put((request, outcome))
+
+    def _next(self, wait: float) -> tuple[Request, Answer | Failure | BaseException] | None:
+        """What comes next within so many seconds."""
+        if self._taken == 0:
+            time.sleep(LOOK_AGAIN if wait == math.inf else wait)
+            return None
+        try:
+            return self._came.get(timeout=None if wait == math.inf else wait)
+        except queue.Empty:
+            return None
+
+    def _deal(self, request: Request, outcome: Answer | Failure | BaseException) -> Embedded | None:
+        """What a request came to, for the consumer; None where there is nothing to tell yet."""
+        self._taken -= 1
+        if isinstance(outcome, BaseException):
+            self._end(outcome)
+            return given_back(request)
+        if isinstance(outcome, Answer):
+            self._patience.answered()
+            self._asking_harmless &= bool(request.rows)
+            return self._paid(request, request.rows, outcome.vectors if request.rows else None, outcome.billed)
+        match outcome.verdict:
+            case Verdict.END:
+                self._end(explain(outcome, self._asked.model, self._asked.server))
+                return given_back(request)
+            case Verdict.LATER:
+                return self._failed(request, outcome)
+            case Verdict.AGAIN:
+                return self._wrong(request, outcome)
+            case Verdict.SPLIT:
+                return self._refused(request, outcome)
         return None
 
-    def _ask(self, request: Request) -> None:
-        """Make one request, in a thread of its own."""
-        try:
-            texts = [self.asked.texts[row] for row in request.rows]
-            self.finished.put((request, self.connection.ask(texts, self.asked.give_up)))
-        except BaseException as error:  # raised again by whoever reads
-            self.finished.put((request, error))
+    def _paid(self, request: Request, rows: list[int], vectors: Vectors | None, billed: int | None) -> Embedded:
+        unsaid = billed is None
+        return Embedded(rows, vectors, "", request.tokens, request.tokens if billed is None else billed, unsaid)
 
-    def _read(self, request: Request, got: Outcome | BaseException) -> Iterator[Embedded]:
-        """What an answer comes to; a request that failed may be tried again."""
-        now = time.monotonic()
-        self.under_way -= 1
-        self.pace.end(request.tokens)
-        if isinstance(got, BaseException):
-            self._end(got)
-            return
-        outcome, headers = got
-        self.pace.hear(headers, now)
-        if isinstance(outcome, Answer):
-            self.succeeded, self.embedded = now, self.embedded + len(request.rows)
-            self.pace.succeed()
-            billed = request.tokens if outcome.billed is None else outcome.billed
-            yield Embedded(request.rows, outcome.vectors, "", request.tokens, billed, outcome.billed is None)
-        elif isinstance(outcome, SpoiledAnswer):
-            if outcome.billed:
-                yield Embedded([], None, "", request.tokens, outcome.billed)
-                request.allowed = False
-            self._again(
-                request, Failure("again", f"its answer is spoiled: {outcome}"), request.attempts >= SPOILED_AT_MOST
-            )
-        elif outcome.kind == "inputs":
-            self.succeeded = now
-            yield from self._refused(request, outcome)
-        elif outcome.kind == "over":
-            self._end(self.connection.unavailable(outcome.words))
+    def _failed(self, request: Request, failure: Failure) -> Embedded | None:
+        """Ask again, unless all shows that it is the texts over which the API fails."""
+        if not request.rows and self._patience.taken > request.others:
+            self._asking_harmless = False
+            return given_back(request)
+        whose = request.broke(self._patience.taken) if failure.status == ERROR else Blame.API
+        if whose is Blame.TEXTS:
+            self._split(request)
+        elif whose is Blame.TEXT:
+            return Embedded(request.rows, None, f"status {ERROR}: {failure.words}", request.tokens)
         else:
-            if outcome.rate:
-                self.pace.too_much()
-            self._again(request, outcome, now - self.succeeded > self.asked.give_up)
+            if whose is Blame.UNKNOWN and not (self._ready or self._taken):
+                self._ask_harmless()
+            self._put_off(request, failure)
+        return None
 
-    def _refused(self, request: Request, failure: Failure) -> Iterator[Embedded]:
-        """Find out which of the texts it is that the API refuses."""
+    def _put_off(self, request: Request, failure: Failure) -> None:
+        """Ask again later, unless that has gone on for too long."""
+        now = time.monotonic()
+        wait = wait_for(failure, request.tries, secrets.SystemRandom().random())
+        if failure.of_rate or failure.after:
+            self._pace.refused(now + wait)
+        if failure.slow:
+            self._pace.slow(request.tokens)
+        if len(request.rows) > 1 and (failure.slow or (failure.of_rate and request.tries >= TOO_FAST)):
+            self._split(request)
+        else:
+            self._try_later(request, now + wait)
+        self._tell(failure, wait, now)
+        if failure.after >= self._patience.seconds:
+            self._give_up(failure, f"and wants to be left alone for {failure.after:.0f} seconds")
+        elif self._patience.failed(now):
+            self._give_up(failure, f"for {self._patience.seconds:g} seconds")
+
+    def _tell(self, failure: Failure, wait: float, now: float) -> None:
+        """For people, once nothing has come for a while; for programs, every time."""
+        told = (self._asked.model, self._asked.server, failure.words, wait)
+        long = self._patience.failing(now) >= WARN_AFTER and not self._warned
+        level = logging.WARNING if long else logging.INFO
+        log.log(level, "model %r at %s: %s It is asked again in %.1f s.", *told, extra={"event": "asked_again"})
+        self._warned |= long
+
+    def _wrong(self, request: Request, failure: Failure) -> Embedded:
+        """Ask again, but not for ever; that it is paid for is told."""
+        request.allowed = False
+        request.wrong += 1
+        wait = wait_for(failure, request.tries, secrets.SystemRandom().random())
+        self._try_later(request, time.monotonic() + wait)
+        if request.wrong >= WRONG_ANSWERS:
+            self._give_up(failure, f"after {request.wrong} tries")
+        return self._paid(request, [], None, failure.billed)
+
+    def _try_later(self, request: Request, due: float) -> None:
+        request.tries += 1
+        self._later.append((due, request))
+
+    def _refused(self, request: Request, failure: Failure) -> Embedded | None:
+        """Find out which text is meant; once it is alone, that is told."""
+        self._patience.heard()
         if len(request.rows) > 1:
-            self.waiting.extendleft(reversed(request.halves(self.asked.tokens)))
-            return
-        self.refused += 1
-        if self.refused >= REFUSED_AT_MOST and not self.embedded:
-            self._end(self.connection.unavailable(f"it refuses every text ({failure.words})"))
-            return
-        yield Embedded(request.rows, None, failure.words, request.tokens)
+            self._split(request)
+            return None
+        if not request.rows:
+            return self._refused_harmless(request, failure)
+        if self._patience.refused(failure.words):
+            self._ask_harmless()
+        return Embedded(request.rows, None, failure.words, request.tokens)
 
-    def _again(self, request: Request, failure: Failure, enough: bool) -> None:
-        """Have a request tried again later: after a pause that doubles each time, of random length (full jitter)."""
-        if enough:
-            kept = "; what was embedded is kept, and the next run goes on with it" if self.asked.kept else ""
-            self._end(self.connection.unavailable(f"{failure.words}, in {request.attempts + 1} tries{kept}"))
-            return
-        bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2**request.attempts)
-        pause = max(random.uniform(0, bound), failure.wait or 0.0)  # noqa: S311 – no secret
-        request.attempts += 1
-        request.not_before = time.monotonic() + pause
-        self.waiting.append(request)
+    def _ask_harmless(self) -> None:
+        if not self._asking_harmless:
+            self._asking_harmless = True
+            self._ready.appendleft(harmless(self._patience.taken))
+
+    def _refused_harmless(self, request: Request, failure: Failure) -> Embedded:
+        """End, unless another text was taken meanwhile."""
+        self._asking_harmless = False
+        if not self._patience.taken:
+            self._end(explain(failure, self._asked.model, self._asked.server))
+        return given_back(request)
+
+    def _give_up(self, failure: Failure, tried: str) -> None:
+        error = given_up(failure, self._asked.model, self._asked.server, tried)
+        self._end(ModelUnavailable(f"{error.message} {KEPT}", param=error.param))
 
     def _end(self, error: BaseException) -> None:
-        """Ask for no more; what is under way still comes."""
-        self.error = self.error or error
-        self.waiting.clear()
+        self._error = self._error or error
+
+    def _leave(self) -> None:
+        """Wait for what is under way, where nobody takes it any more."""
+        until = time.monotonic() + self._leave_after
+        while self._taken and (left := until - time.monotonic()) > 0:
+            if self._next(left):
+                self._taken -= 1

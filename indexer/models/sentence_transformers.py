@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from indexer.errors import ModelUnavailable
 from indexer.models import Allows, Embedded, Fingerprint, whatever_it_costs
+from indexer.models.converted import Unconvertible
 from indexer.models.files import ModelFiles, describe
 from indexer.models.slices import embed_in_slices
 from indexer.models.tokenizer import LocalTokenizer
@@ -28,6 +30,19 @@ PROVIDER = "sentence-transformers"
 _CPU_BATCH = 16
 _GPU_BATCH = 256
 _WINDOW_UNKNOWN = 512
+_CHAIN = {"Transformer", "Pooling", "Dense", "Normalize"}
+"""Modules that make the same of ids and mask alone, whoever calls them."""
+_FEATURES = {"input_ids", "attention_mask", "token_type_ids"}
+
+
+@dataclass(frozen=True, slots=True)
+class Traceable:
+    """A model as one torch module."""
+
+    module: Any
+    """Makes (texts, dimension) float32 of what `example` names."""
+    example: dict[str, Any]
+    """`input_ids` and `attention_mask` of two texts, (2, tokens) int64."""
 
 
 class SentenceTransformersModel:
@@ -39,6 +54,7 @@ class SentenceTransformersModel:
         self.numeric_path = f"torch {str(model.dtype).removeprefix('torch.')} {model.device.type}"
         self.tokenizer = _tokenizer(model, fingerprint.name)
         self.window = _window(model)
+        self.pad: int = getattr(model.tokenizer, "pad_token_id", None) or 0
         self._model = model
         self._turn = threading.Lock()
         self._batch = _CPU_BATCH if self.device == "cpu" else _GPU_BATCH
@@ -58,6 +74,20 @@ class SentenceTransformersModel:
     def warm(self) -> None:
         """Have it compute once."""
         self.embed_query(["warm"])
+
+    def traceable(self) -> Traceable:
+        """The whole model as one module; raises Unconvertible where there is more to it."""
+        modules = list(self._model)
+        kinds = [type(module).__name__ for module in modules]
+        if kinds[:2] != ["Transformer", "Pooling"] or set(kinds) - _CHAIN:
+            raise Unconvertible(f"it is not only transformer, pooling, dense and normalize but {', '.join(kinds)}")
+        if not modules[1].include_prompt:
+            raise Unconvertible("its pooling leaves the prompt out")
+        features = {k: v for k, v in self._model.preprocess(["one", "one two three"]).items() if hasattr(v, "shape")}
+        if others := features.keys() - _FEATURES:
+            raise Unconvertible(f"it reads {', '.join(sorted(others))}")
+        example = {name: features[name] for name in ("input_ids", "attention_mask")}
+        return Traceable(_whole(modules, "token_type_ids" in features), example)
 
     def _embed(self, encode: Any, texts: Sequence[str], prompt: str) -> Vectors:
         if not texts:
@@ -85,15 +115,8 @@ def identify(name: str, query_prompt: str | None, document_prompt: str | None) -
     )
 
 
-def load(fingerprint: Fingerprint, device: str | None) -> SentenceTransformersModel:
-    """The model of exactly this fingerprint; raises ModelUnavailable where it is another one by now."""
-    files = describe(fingerprint.name)
-    if files.revision != fingerprint.revision:
-        raise ModelUnavailable(
-            f"The files of model {fingerprint.name!r} have changed since the collection was built "
-            f"(now {files.revision[:12]}, then {fingerprint.revision[:12]}): bring the old files back, or index again.",
-            param="model",
-        )
+def load(fingerprint: Fingerprint, files: ModelFiles, device: str | None) -> SentenceTransformersModel:
+    """The model of this fingerprint from its files; raises ModelUnavailable where they do not load."""
     model = _open(fingerprint.name, files, device)
     if (dimension := _dimension(model)) != fingerprint.dimension:
         raise ModelUnavailable(
@@ -102,6 +125,28 @@ def load(fingerprint: Fingerprint, device: str | None) -> SentenceTransformersMo
             param="model",
         )
     return SentenceTransformersModel(model, fingerprint)
+
+
+def _whole(modules: list[Any], with_types: bool) -> Any:
+    import torch
+
+    class Whole(torch.nn.Module):
+        """The modules, one after the other."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.chain = torch.nn.ModuleList(modules)
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            """Ids and mask in, vectors out."""
+            features = {"input_ids": input_ids, "attention_mask": attention_mask}
+            if with_types:
+                features["token_type_ids"] = torch.zeros_like(input_ids)
+            for module in self.chain:
+                features = module(features)
+            return features["sentence_embedding"]
+
+    return Whole().eval()
 
 
 def _open(name: str, files: ModelFiles, device: str | None) -> SentenceTransformer:

@@ -18,12 +18,13 @@ def embed_in_slices(embed: Callable[[Sequence[str]], Vectors], texts: Sequence[s
 
     Longest first: every batch then fits into the memory that the one before it has left.
     """
-    for rows in _slices(texts, sorted(range(len(texts)), key=lambda row: len(texts[row]), reverse=True)):
+    for rows in slices(texts):
         yield Embedded(rows, embed([texts[row] for row in rows]))
 
 
-def _slices(texts: Sequence[str], order: list[int]) -> Iterator[list[int]]:
-    """The rows in their order, in slices that are bounded in number and in characters."""
+def slices(texts: Sequence[str]) -> Iterator[list[int]]:
+    """The rows, longest text first, in slices that are bounded in number and in characters."""
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]), reverse=True)
     rows: list[int] = []
     characters = 0
     for row in order:

@@ -43,6 +43,17 @@ class LocalTokenizer:
         """What splits texts into pieces of at most so many tokens."""
         return TextSplitter.from_huggingface_tokenizer(self._backend, tokens, overlap)
 
+    def cutting(self, window: int) -> Backend:
+        """The same that cuts texts at so many tokens, special ones included."""
+        backend = copy.deepcopy(self._backend)
+        backend.enable_truncation(window)
+        return backend
+
+    def to_json(self) -> bytes:
+        """As `read_tokenizer` reads it."""
+        text: str = self._backend.to_str()
+        return text.encode()
+
 
 def read_tokenizer(folder: Path) -> LocalTokenizer | None:
     """The tokenizer of the model in that folder, without the model; None where only that tells.

@@ -1,0 +1,268 @@
+"""How fast is the service over HTTP, beside what is under it?
+
+The service, with one worker or more, is asked by a closed loop of 1, 8 and 32 connections (`load`): by vector, by
+vector with filters that 1 %, 10 % and 50 % of the items pass, by text. Beside it stands what `floor` has: a bare
+FastAPI echo of the same body, a bare Starlette endpoint over the same FAISS index with the same metadata, and the model
+alone. All run at once and are asked in turn, round by round, so that a change of the machine's mood meets all; a figure
+is the median of the rounds, with the least and the greatest.
+
+    python -m benchmarks.http [--store DIR] [--data FILE] [--items N] [--workers 1 2] [--rounds 5] [--seconds 2]
+
+Without --data the items are made up, see `stores`. Recall is the share of the exact ten nearest that is found, with
+ties. It leaves with code 1 where an answer failed, or recall is under 0.99.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from benchmarks.load import Median, Outcome, load, median, post
+from benchmarks.stores import COLLECTION, Asked, make
+
+SEARCH = f"/v1/collections/{COLLECTION}/search"
+FILTERS = {"vector": None, "filter 1 %": 1, "filter 10 %": 10, "filter 50 %": 50}
+RECALL = 0.99
+TEXTS_A_ROUND = 100
+
+
+@dataclass(frozen=True)
+class Server:
+    """One that is asked, and what."""
+
+    name: str
+    port: int
+    kinds: Mapping[str, Callable[[], Sequence[bytes]]]
+    """Gives the requests of one load."""
+
+
+@dataclass
+class Cell:
+    """The rounds of one server, one kind of question and one number of connections."""
+
+    rounds: list[Outcome] = field(default_factory=list)
+
+
+Cells = dict[tuple[str, str, int], Cell]
+
+
+def by_vector(asked: Asked, path: str, share: int | None = None) -> Callable[[], Sequence[bytes]]:
+    """Requests by vector, with a filter that so many of a hundred items pass."""
+    filter = {"filter": {"share": {"$lt": share}}} if share else {}
+    vectors = np.round(asked.vectors.astype(np.float64), 6).tolist()
+    requests = [post(path, {"vector": vector, "limit": 10, **filter}) for vector in vectors]
+    return lambda: requests
+
+
+def by_text(asked: Asked) -> Callable[[], Sequence[bytes]]:
+    """Requests by text; no text comes in two loads, as the service would remember its vector."""
+    load = count()
+
+    def requests() -> Sequence[bytes]:
+        number = next(load)
+        return [post(SEARCH, {"text": f"{text} load {number}", "limit": 10}) for text in asked.texts]
+
+    return requests
+
+
+@contextlib.contextmanager
+def service(store: Path, workers: int, log: Path) -> Iterator[int]:
+    """`parecido serve`, ready, and its port."""
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--store", str(store)]
+    command += ["--workers", str(workers)] if workers > 1 else []
+    with log.open("wb") as out, running(command, stderr=out):
+        port = _soon(lambda: _port_in(log))
+        _soon(lambda: _answers(f"http://127.0.0.1:{port}/readyz"))
+        time.sleep(3 * (workers - 1))  # each worker is ready by itself
+        yield port
+
+
+@contextlib.contextmanager
+def floor(kind: str, store: Path, workers: int) -> Iterator[int]:
+    """One of the bare servers, and its port."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        command = [sys.executable, "-m", "benchmarks.floor", kind, str(store), str(listener.fileno()), str(workers)]
+        with running(command, pass_fds=[listener.fileno()]):
+            port = listener.getsockname()[1]
+            _soon(lambda: _answers(f"http://127.0.0.1:{port}/openapi.json" if kind == "echo" else None) or True)
+            yield port
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of its own group, until it is not needed any more."""
+    process = subprocess.Popen(command, start_new_session=True, **options)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 15)
+        process.wait()
+
+
+def _port_in(log: Path) -> int | None:
+    match = re.search(r" on http://[^ ]*:(\d+), docs on", log.read_text(encoding="utf-8"))
+    return int(match[1]) if match else None
+
+
+def _answers(url: str | None) -> bool:
+    if url is None:
+        return True
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.URLError:
+        return False
+
+
+def _soon(found: Any) -> Any:
+    end = time.monotonic() + 120
+    while not (value := found()):
+        if time.monotonic() > end:
+            raise TimeoutError("a server did not come up")
+        time.sleep(0.05)
+    return value
+
+
+def recall(port: int, asked: Asked, share: int | None, limit: int = 10) -> tuple[float, int]:
+    """The share of the exact hits that the service finds, and how many answers have fewer than there are."""
+    total = found = short = 0
+    parts = [part.segment for part in asked.snapshot.segments]
+    for vector in asked.vectors[:50]:
+        scores = np.concatenate([part.vectors @ vector for part in parts])
+        if share:
+            passing = np.concatenate([part.column("share").to_numpy() for part in parts]) < share
+            scores = scores[passing]
+        wanted = min(limit, len(scores))
+        least = float(np.partition(scores, -wanted)[-wanted])
+        body = {"vector": vector.tolist(), "limit": limit}
+        body |= {"filter": {"share": {"$lt": share}}} if share else {}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}{SEARCH}", orjson.dumps(body), {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            hits = orjson.loads(answer.read())["hits"]
+        total += wanted
+        found += sum(hit["similarity"] >= least - 2e-6 for hit in hits)
+        short += len(hits) < wanted
+    return found / total, short
+
+
+def measure(servers: Sequence[Server], connections: Sequence[int], rounds: int, seconds: float) -> Cells:
+    """Every server in turn, every kind, every number of connections, round by round."""
+    cells: Cells = {}
+    for turn in range(rounds):
+        for clients in connections:
+            for kind in dict.fromkeys(kind for server in servers for kind in server.kinds):
+                for server in servers if turn % 2 else reversed(servers):
+                    if kind in server.kinds:
+                        outcome = load("127.0.0.1", server.port, server.kinds[kind](), clients, seconds)
+                        if outcome.failures:
+                            print(f"{server.name}, {kind}: {outcome.first_failure}", file=sys.stderr)
+                        cells.setdefault((server.name, kind, clients), Cell()).rounds.append(outcome)
+    return cells
+
+
+def table(cells: Cells) -> None:
+    """Print a line for each cell, beside the service's the ratio to the bare endpoint's."""
+    heads = ("a second", "least", "most", "p50 ms", "p99 ms", "ratio")
+    print(f"{'':<12}{'kind':<14}{'conn':>5}" + "".join(f"{head:>9}" for head in heads))
+    figures: dict[tuple[str, str, int], Median] = {key: median(cell.rounds) for key, cell in cells.items()}
+    for (name, kind, clients), m in sorted(figures.items(), key=lambda entry: (entry[0][2], entry[0][1], entry[0][0])):
+        beside = figures.get(("starlette", kind, clients))
+        ratio = f"{m.rate / beside.rate:9.2f}" if beside and name == "parecido" else ""
+        print(
+            f"{name:<12}{kind:<14}{clients:>5}{m.rate:>9.0f}{m.lowest:>9.0f}{m.highest:>9.0f}{m.p50:>9.2f}{m.p99:>9.2f}"
+            f"{ratio}"
+        )
+
+
+def text_latency(port: int, asked: Asked, rounds: int) -> None:
+    """One client asks by text, in turn with the model alone; no text is asked twice."""
+    command = [sys.executable, "-m", "benchmarks.floor", "model", str(asked.store)]
+    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as alone:
+        assert alone.stdin is not None
+        assert alone.stdout is not None
+        pairs = []
+        for turn in range(rounds):
+            texts = [f"{text} {turn}" for text in asked.texts]
+            alone.stdin.write(orjson.dumps(texts[:TEXTS_A_ROUND]) + b"\n")
+            alone.stdin.flush()
+            bare = float(alone.stdout.readline())
+            bodies = [post(SEARCH, {"text": text, "limit": 10}) for text in texts]
+            ours = load("127.0.0.1", port, bodies, 1, bare * TEXTS_A_ROUND / 1000).p50
+            pairs.append((ours / bare, ours, bare))
+    ratio, ours, bare = sorted(pairs)[len(pairs) // 2]
+    print(f"text, one client: p50 {ours:.2f} ms, the model alone {bare:.2f} ms, ratio {ratio:.2f}")
+
+
+def main() -> int:
+    """Start everything, ask, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, help="keep the store here, or take the one that is (default: temporary)")
+    parser.add_argument("--data", type=Path, help="JSON Lines of id, title, text and metadata (default: made up)")
+    parser.add_argument("--items", type=int, default=39_000, help="at most (default: %(default)s)")
+    parser.add_argument("--queries", type=int, default=1_000, help="of each kind (default: %(default)s)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="(default: 1 2)")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32], help="(default: 1 8 32)")
+    parser.add_argument("--kinds", nargs="+", default=[*FILTERS, "text"], help="(default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each load (default: %(default)s)")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended
+    with tempfile.TemporaryDirectory(prefix="parecido-") as temporary:
+        folder = Path(temporary)
+        asked = make(options.store or folder / "store", options.data, options.items, options.queries)
+        print(f"{asked.snapshot.generation.counts.items:,} items, {len(asked.snapshot.segments)} segments")
+        return max(_with_workers(asked, workers, options, folder) for workers in options.workers)
+
+
+def _with_workers(asked: Asked, workers: int, options: argparse.Namespace, folder: Path) -> int:
+    with (
+        service(asked.store, workers, folder / f"log-{workers}") as port,
+        floor("echo", asked.store, workers) as echo,
+        floor("starlette", asked.store, workers) as bare,
+    ):
+        kinds = {kind: by_vector(asked, SEARCH, share) for kind, share in FILTERS.items() if kind in options.kinds}
+        if "text" in options.kinds:
+            kinds["text"] = by_text(asked)
+        plain = {"vector": by_vector(asked, "/search")}
+        servers = [Server("parecido", port, kinds), Server("starlette", bare, plain), Server("echo", echo, plain)]
+        measure(servers, options.connections, 1, 0.5)  # so that all are warm
+        print(f"\n{workers} worker{'s' if workers > 1 else ''}, {options.rounds} rounds of {options.seconds} s")
+        cells = measure(servers, options.connections, options.rounds, options.seconds)
+        table(cells)
+        if "text" in kinds:
+            text_latency(port, asked, options.rounds)
+        worst = 1.0
+        for kind, share in FILTERS.items():
+            if kind in kinds:
+                figure, short = recall(port, asked, share)
+                print(f"{kind}: recall {figure:.4f}, {short} of 50 answers short")
+                worst = min(worst, figure)
+        failed = any(outcome.failures for cell in cells.values() for outcome in cell.rounds)
+        return int(failed or worst < RECALL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Where is a question answered, so that it is answered soon and holds nobody else up?
+
+The event loop reads requests, writes answers and says whether the service is alive; whatever takes long is done by a
+few threads beside it. To hand a search over and back costs about as much as a quick one takes, so that those that have
+been quick lately are answered where they came in. Texts are embedded by a thread of their own, see `embedder`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from indexer import queries
+from indexer.answers import BatchAnswer, CompareAnswer, SearchAnswer
+from indexer.compare import Side, compare
+from indexer.errors import ParecidoError
+from indexer.queries import Query
+from service.served import Served
+
+QUICK = 0.001
+"""Seconds that a search may take on the event loop."""
+FEW = 100
+"""Most hits of a search that may be answered there."""
+
+T = TypeVar("T")
+
+
+class Answering:
+    """Answers questions to what is served."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max(2, len(os.sched_getaffinity(0))), "parecido-answer")
+
+    async def search(self, served: Served, query: Query, receive: Receive) -> SearchAnswer:
+        """Answer one query; raises what is wrong with it, and ClientDisconnect where nobody waits any more."""
+        began = time.perf_counter()
+        resolved = queries.resolve(served.snapshot, query)
+        if query.text is not None:
+            found = await _unless_gone(served.embedder.embed([query.text]), receive)
+            vectors = found[query.text]
+            if isinstance(vectors, ParecidoError):
+                raise vectors
+            resolved = replace(resolved, vectors=vectors)
+        work = partial(queries.answer, served.snapshot, resolved, began)
+        if query.filter is not None or query.offset + query.limit > FEW:
+            return await self._beside(work)
+        started = time.perf_counter()
+        answer = work() if served.pace.seconds < QUICK else await self._beside(work)
+        served.pace.note(time.perf_counter() - started)
+        return answer
+
+    async def batch(self, served: Served, asked: Sequence[Query | ParecidoError], receive: Receive) -> BatchAnswer:
+        """Answer several; raises ClientDisconnect where nobody waits any more."""
+        began = time.perf_counter()
+        resolved = await self._beside(partial(queries.resolve_all, served.snapshot, asked))
+        if texts := queries.texts_of(resolved):
+            found = await _unless_gone(served.embedder.embed(list(texts.values())), receive)
+            resolved = queries.with_vectors(resolved, {at: found[text] for at, text in texts.items()})
+        return await self._beside(partial(queries.answer_batch, served.snapshot, resolved, began))
+
+    async def compare(self, served: Served, a: Side, b: Side, pairs: int, model: str | None) -> CompareAnswer:
+        """Compare two sides."""
+        return await self._beside(partial(compare, served.snapshot, lambda: served.model, a, b, pairs, model))
+
+    async def _beside(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+async def _unless_gone(work: Awaitable[T], receive: Receive) -> T:
+    """The outcome of the work; it is given up when the caller hangs up, which is what comes after a body is read."""
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        gone.cancel()
