@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 from support import NAME, Place, Runs, StandIn, flip, write_rows
 
-from indexer import build, intake, last_run, storage
+from indexer import build, last_run, storage
 from indexer.errors import BrakeRefused, CollectionLocked, SourceError, StorageError
+from indexer.rejects import Rejects
 from indexer.report import Report
 from indexer.storage import CollectionFolder, collection_folder
 from indexer.vectors import Vectors
@@ -196,7 +197,7 @@ def test_a_run_that_fails_after_it_has_published_says_both(
         raise StorageError("The disk has vanished.") from None
 
     with monkeypatch.context() as patch:
-        patch.setattr(intake.Rejects, "__exit__", refused)
+        patch.setattr(Rejects, "__exit__", refused)
         with pytest.raises(StorageError):
             place.run(ROWS)
     run = note(folder)
