@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -94,7 +95,8 @@ def test_what_is_not_published_is_indexed_at_once_and_then_by_the_schedule(here:
     assert (found.next_run_at.astimezone().month, found.next_run_at.astimezone().hour) == (1, 3)
     assert command.end() == 0
     assert not (here / "parecido-data" / "schedule.json").exists()
-    begun, run, ended, again, over = map(json.loads, command.said.splitlines())
+    told = [line for line in map(json.loads, command.said.splitlines()) if line["event"] != "converting"]
+    begun, run, ended, again, over = told
     assert (begun["event"], begun["reason"]) == ("scheduled", "nothing is published yet in few")
     assert (run["event"], run["collection"], run["items"]["added"]) == ("run", "few", len(FEW))
     assert (ended["event"], ended["exit_code"]) == ("scheduled_run_ended", 0)
@@ -138,6 +140,17 @@ def test_a_run_that_is_asked_to_end_puts_away_what_it_has_written_and_says_so(
     assert command.end(by) == code
     assert command.said == f"parecido: stopped by {by.name}: what is published stays as it was\n"
     assert command.scratch() == []
+
+
+def test_a_module_that_is_being_loaded_is_loaded_before_a_run_ends(tmp_path: Path) -> None:
+    (tmp_path / "loaded.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhole = True\n")
+    script = (
+        "import time\nfrom indexer.cli.stop import stoppable\n"
+        "with stoppable():\n    import loaded\n    print(loaded.whole, flush=True)\n    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "True\n"), done.stderr
 
 
 MISTAKES = [

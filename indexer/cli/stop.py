@@ -12,14 +12,17 @@ import os
 import select
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from types import FrameType
-from typing import NoReturn
 
 log = logging.getLogger("parecido")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+SECONDS_TO_IMPORT = 0.1
+"""How long a module that is being loaded is left alone before the process is asked to end again."""
 
 _COULD_NOT_START = 127
 
@@ -36,8 +39,11 @@ class Stopped(SystemExit):
 def stoppable() -> Iterator[None]:
     """Whatever runs inside is ended in good order by SIGTERM and SIGINT."""
 
-    def stop(signum: int, frame: FrameType | None) -> NoReturn:
-        raise Stopped(signum)
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if _importing(frame):
+            threading.Timer(SECONDS_TO_IMPORT, os.kill, (os.getpid(), signum)).start()
+        else:
+            raise Stopped(signum)
 
     earlier = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
@@ -51,6 +57,15 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being loaded; one that is written in C makes another error of whatever is raised then."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Watch:
