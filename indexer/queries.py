@@ -120,18 +120,15 @@ def resolve_all(snapshot: Snapshot, queries: Sequence[Query | ParecidoError]) ->
 
 def texts_of(resolved: Resolutions) -> dict[int, str]:
     """The texts that have yet to be embedded, by position."""
-    return {
-        at: one.query.text
-        for at, one in enumerate(resolved)
-        if isinstance(one, Resolved) and one.query.text is not None
-    }
+    known = ((at, one.query.text) for at, one in enumerate(resolved) if isinstance(one, Resolved))
+    return {at: text for at, text in known if text is not None}
 
 
 def with_vectors(resolved: Resolutions, found: Mapping[int, Vectors | ParecidoError]) -> Resolutions:
     """The same with the vectors of their texts, or why there are none, by position."""
     return [
-        one if isinstance(one, ParecidoError) or vectors is None else _with(one, vectors)
-        for one, vectors in ((one, found.get(at)) for at, one in enumerate(resolved))
+        one if isinstance(one, ParecidoError) or at not in found else _with(one, found[at])
+        for at, one in enumerate(resolved)
     ]
 
 

@@ -13,7 +13,7 @@ import httpx2 as httpx
 import pytest
 from click.testing import CliRunner, Result
 from service_items import ITEMS, LONG_ID, TYPES
-from service_support import FEW, Run, Service, publish, write_rows
+from service_support import FEW, Run, Service, publish, ready, write_rows
 
 from indexer import models
 from indexer.config import CollectionSettings
@@ -41,14 +41,8 @@ def started_model(caches: Path) -> Model:
 @pytest.fixture(scope="session")
 def service(served_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A ready service over `served_store`."""
-    service = Service(served_store, tmp_path_factory.mktemp("service") / "log")
-    try:
-        service.wait_until_ready()
+    with ready(Service(served_store, tmp_path_factory.mktemp("service") / "log")) as service:
         yield service
-    except BaseException:
-        service.process.kill()
-        raise
-    service.stop()
 
 
 @pytest.fixture(scope="session")

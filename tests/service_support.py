@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -139,6 +140,18 @@ class Service:
         assert self.process.wait(DEADLINE) == 0, self.log
         assert "Aborted" not in self.log
         assert "Traceback" not in self.log, self.log
+
+
+@contextlib.contextmanager
+def ready(service: Service) -> Iterator[Service]:
+    """A service once it is ready; in the end it is stopped and must end well, or is killed where something failed."""
+    try:
+        service.wait_until_ready()
+        yield service
+    except BaseException:
+        service.process.kill()
+        raise
+    service.stop()
 
 
 def _is_ready(client: httpx.Client) -> bool:

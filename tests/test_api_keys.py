@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from service_support import Service
+from service_support import Service, ready
 
 from indexer.access import Access, read_access
 from indexer.config import load
@@ -27,14 +27,8 @@ FIRST, SECOND = "the-key-of-the-shop", "Zm9yIHRoZSBsaWJyYXJ5=="
 def guarded(tmp_path_factory: pytest.TempPathFactory, served_store: Path) -> Iterator[Service]:
     """A service that asks for one of two keys."""
     log = tmp_path_factory.mktemp("guarded") / "log"
-    service = Service(served_store, log, PARECIDO_API_KEYS=f"{FIRST},{SECOND}")
-    try:
-        service.wait_until_ready()
+    with ready(Service(served_store, log, PARECIDO_API_KEYS=f"{FIRST},{SECOND}")) as service:
         yield service
-    except BaseException:
-        service.process.kill()
-        raise
-    service.stop()
 
 
 @pytest.fixture

@@ -70,7 +70,9 @@ def test_rejected_rows_are_told_when_the_rest_is_published(shell: Shell, server:
     write_rows(shell.source, [*rows(4), {"id": "blank", "text": ""}])
     shell("index", code=PENDING)
     server.advance(TO_THE_END)
-    shell("index", code=REJECTS)
+    said = shell("index", code=REJECTS)
+    assert "generation 1 published" in said
+    assert "1 rows rejected" in said
 
 
 def test_status_tells_what_is_under_way(shell: Shell, server: OpenAIServer) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from asker import Asker
 from behind_api import DIMENSION, SMALL, providers, variables
 from openai_embeddings import stand_in
 from openai_server import OpenAIServer
-from service_support import Quiet, Service, search, until, write_rows
+from service_support import Quiet, Service, ready, search, write_rows
 from support import settings_for
 
 from indexer.build import build
@@ -37,42 +37,23 @@ ROWS = [
     {"id": "goal", "text": "The striker scores a goal in the football match."},
     {"id": "tax", "text": "Send in the tax return by the end of May."},
 ]
-SECONDS_BETWEEN_QUESTIONS = 0.01
 
 
-class Asker:
-    """Asks for the exact texts all the time; keeps which generations answered, and all that was not as it must be."""
+class Answers:
+    """Asks for the exact text of one item after another, which must be found; keeps which models answered."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self.seen: list[tuple[int, str]] = []
-        self.wrong: list[object] = []
-        self.stop = threading.Event()
+    def __init__(self) -> None:
+        self._rows = itertools.cycle(ROWS)
+        self.models: set[tuple[int, str]] = set()
 
-    def run(self) -> None:
-        try:
-            with self._service.client() as client:
-                for row in itertools.cycle(ROWS):
-                    self._ask(client, row)
-                    if self.stop.wait(SECONDS_BETWEEN_QUESTIONS):
-                        return
-        except Exception as error:
-            self.wrong.append(error)
-
-    def _ask(self, client: httpx.Client, row: dict[str, str]) -> None:
-        answer = client.post("/v1/collections/notes/search", json={"text": row["text"], "limit": 1})
-        if answer.status_code != 200:
-            self.wrong.append(answer.text)
-            return
-        body = answer.json()
+    def ask(self, client: httpx.Client) -> int:
+        row = next(self._rows)
+        body = search(client, text=row["text"], limit=1)
         (hit,) = body["hits"]
-        if hit["id"] != row["id"] or hit["similarity"] < 0.99999:
-            self.wrong.append(body)
-        self.seen.append((body["generation"], body["model"]))
-
-    def has_seen(self, number: int) -> bool:
-        """Whether a generation has answered each text."""
-        return bool(self.wrong) or [each for each, _ in self.seen].count(number) > len(ROWS)
+        assert (hit["id"], hit["similarity"] >= 0.99999) == (row["id"], True), body
+        self.models.add((body["generation"], body["model"]))
+        number: int = body["generation"]
+        return number
 
 
 class Switched:
@@ -93,14 +74,8 @@ class Switched:
     @contextlib.contextmanager
     def service(self, **environment: str) -> Iterator[Service]:
         """A ready service over the store."""
-        service = Service(self.store, self._log, **environment)
-        try:
-            service.wait_until_ready()
+        with ready(Service(self.store, self._log, **environment)) as service:
             yield service
-        except BaseException:
-            service.process.kill()
-            raise
-        service.stop()
 
 
 @pytest.fixture(scope="module")
@@ -114,51 +89,31 @@ def switched(tmp_path: Path, server: OpenAIServer) -> Switched:
     return Switched(tmp_path, server)
 
 
-@contextlib.contextmanager
-def asking(service: Service) -> Iterator[Asker]:
-    """Somebody asks while this lasts, and every answer is right."""
-    asker = Asker(service)
-    thread = threading.Thread(target=asker.run)
-    thread.start()
-    try:
-        yield asker
-    finally:
-        asker.stop.set()
-        thread.join()
-    assert asker.wrong == []
-    assert asker.seen == sorted(asker.seen)
-
-
-def wait_for(asker: Asker, number: int) -> None:
-    until(lambda: asker.has_seen(number), f"answers from generation {number}")
-    assert asker.wrong == []
-
-
 def test_every_generation_answers_with_its_own_model_while_the_model_is_switched_and_rolled_back(
     switched: Switched,
 ) -> None:
-    server = switched.server
+    server, answers = switched.server, Answers()
     switched.index()
-    with switched.service(**variables(server)) as service, asking(service) as asker:
-        wait_for(asker, 1)
+    with switched.service(**variables(server)) as service, Asker(service, answers.ask).asking() as asker:
+        asker.wait_for(1, len(ROWS))
         asked = len(server.ledger.requests)
         assert asked == 0, "the model on this machine needs no API"
         assert switched.index(model=SMALL).paid.requests == 1
-        wait_for(asker, 2)
+        asker.wait_for(2, len(ROWS))
         assert switched.index(model=SMALL, dimensions=SHORT).paid.requests == 1
-        wait_for(asker, 3)
+        asker.wait_for(3, len(ROWS))
         rollback(switched.store, "notes")
-        wait_for(asker, 4)
+        asker.wait_for(4, len(ROWS))
         rollback(switched.store, "notes", 1)
-        wait_for(asker, 5)
+        asker.wait_for(5, len(ROWS))
         resume(switched.store, "notes")
-        wait_for(asker, 6)
+        asker.wait_for(6, len(ROWS))
         again = switched.index(model=SMALL)
         assert (again.published, again.passages.embedded, again.paid.tokens) == (True, 0, 0)
-        wait_for(asker, 7)
-    local = {number for number, model in set(asker.seen) if model == DEFAULT_MODEL}
+        asker.wait_for(7, len(ROWS))
+    local = {number for number, model in answers.models if model == DEFAULT_MODEL}
     assert local == {1, 5, 6}
-    assert {number for number, model in set(asker.seen) if model == SMALL} == {2, 3, 4, 7}
+    assert {number for number, model in answers.models if model == SMALL} == {2, 3, 4, 7}
     folder = collection_folder(switched.store, "notes")
     dimensions = [read(folder, number).fingerprint.dimension for number in range(1, 8)]
     assert dimensions == [384, 16, 8, 16, 384, 384, 16]

@@ -6,17 +6,15 @@ vectors cannot be compared with the first one's.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
-from service_support import Service, process, publish, until
+from asker import Asker
+from service_support import Service, process, publish, ready, search
 
 from indexer.errors import OnHold
 from indexer.rollback import resume, rollback
@@ -29,46 +27,35 @@ OLD = [
 SPOILT = [{**row, "text": f"Lorem ipsum dolor sit amet {row['n']}"} for row in OLD]
 PROMPT = "A letter to the editor about opera: "
 QUERY = "baking bread at home"
-SECONDS_BETWEEN_QUESTIONS = 0.005
-"""So that who asks leaves the machine to who answers."""
+ENOUGH = 5
+"""Answers of a generation in which it would differ from itself if it could."""
 
 
-class Asker:
-    """Asks all the time; keeps, for each generation, the answers that were seen, and all that failed."""
+class Answers:
+    """Asks one collection; keeps, for each generation, the answers that were seen."""
 
-    def __init__(self, service: Service, name: str) -> None:
-        self._service, self._name = service, name
-        self.seen: list[int] = []
-        self.answers: dict[int, set[str]] = {}
-        self.failed: list[object] = []
-        self.stop = threading.Event()
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._seen: dict[int, set[str]] = {}
 
-    def run(self) -> None:
-        try:
-            with self._service.client() as client:
-                while not self.stop.is_set():
-                    self._ask(client)
-        except Exception as error:
-            self.failed.append(error)
-
-    def _ask(self, client: httpx.Client) -> None:
-        answer = client.post(f"/v1/collections/{self._name}/search", json={"text": QUERY, "include": ["text"]})
-        if answer.status_code != 200:
-            self.failed.append(answer.text)
-            return
-        body = answer.json()
-        self.answers.setdefault(body["generation"], set()).add(json.dumps(body["hits"]))
-        self.seen.append(body["generation"])
-        self.stop.wait(SECONDS_BETWEEN_QUESTIONS)
+    def ask(self, client: httpx.Client) -> int:
+        body = search(client, self._name, text=QUERY, include=["text"])
+        number: int = body["generation"]
+        self._seen.setdefault(number, set()).add(json.dumps(body["hits"]))
+        return number
 
     def hits(self, number: int) -> str:
         """The one answer that every request to a generation got."""
-        (hits,) = self.answers[number]
+        (hits,) = self._seen[number]
         return hits
 
-    def has_seen(self, number: int) -> bool:
-        """Whether the generation has answered often enough to differ if it could."""
-        return bool(self.failed) or self.seen.count(number) > 5
+    def texts(self, number: int) -> dict[str, str]:
+        """The texts that the generation answered with, by id."""
+        return {hit["id"]: hit["text"] for hit in json.loads(self.hits(number))}
+
+    def similarities(self, number: int) -> dict[str, float]:
+        """The similarities that the generation answered with, by id."""
+        return {hit["id"]: hit["similarity"] for hit in json.loads(self.hits(number))}
 
 
 @pytest.fixture(scope="module")
@@ -84,79 +71,48 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def service(store: Path) -> Iterator[Service]:
     """A service over them."""
-    service = Service(store, store.parent / "log")
-    try:
-        service.wait_until_ready()
+    with ready(Service(store, store.parent / "log")) as service:
         yield service
-    except BaseException:
-        service.process.kill()
-        raise
-    service.stop()
-
-
-@contextlib.contextmanager
-def asking(service: Service, name: str) -> Iterator[Asker]:
-    """Somebody asks while this lasts, and no request fails."""
-    asker = Asker(service, name)
-    thread = threading.Thread(target=asker.run)
-    thread.start()
-    try:
-        yield asker
-    finally:
-        asker.stop.set()
-        thread.join()
-    assert asker.failed == []
-    assert asker.seen == sorted(asker.seen)
-
-
-def wait_for(asker: Asker, number: int) -> None:
-    """Return when the service answers from that generation."""
-    until(functools.partial(asker.has_seen, number), f"answers from generation {number}")
-    assert asker.failed == []
-
-
-def texts(asker: Asker, number: int) -> dict[str, str]:
-    """The texts that the generation answered with, by id."""
-    found: list[dict[str, Any]] = json.loads(asker.hits(number))
-    return {hit["id"]: hit["text"] for hit in found}
 
 
 def test_a_service_follows_a_rollback_and_a_resume_and_answers_throughout(store: Path, service: Service) -> None:
-    with asking(service, "rolled") as asker:
-        wait_for(asker, 2)
+    answers = Answers("rolled")
+    with Asker(service, answers.ask).asking() as asker:
+        asker.wait_for(2, ENOUGH)
         rollback(store, "rolled")
-        wait_for(asker, 3)
-        assert texts(asker, 3) == {row["id"]: row["text"] for row in OLD}
-        assert json.loads(asker.hits(3))[0]["id"] == "bread"
+        asker.wait_for(3, ENOUGH)
+        assert answers.texts(3) == {row["id"]: row["text"] for row in OLD}
+        assert json.loads(answers.hits(3))[0]["id"] == "bread"
         with pytest.raises(OnHold):
             publish(store, "rolled", SPOILT)
         resume(store, "rolled")
-        wait_for(asker, 4)
-        assert asker.hits(4) == asker.hits(3)
+        asker.wait_for(4, ENOUGH)
+        assert answers.hits(4) == answers.hits(3)
         publish(store, "rolled", SPOILT)
-        wait_for(asker, 5)
-        assert asker.hits(5) == asker.hits(2)
-        assert texts(asker, 5) == {row["id"]: row["text"] for row in SPOILT}
+        asker.wait_for(5, ENOUGH)
+        assert answers.hits(5) == answers.hits(2)
+        assert answers.texts(5) == {row["id"]: row["text"] for row in SPOILT}
 
 
 def test_a_service_follows_one_line_of_configuration_to_another_model_and_a_rollback_from_it(
     store: Path, service: Service
 ) -> None:
-    with asking(service, "flipped") as asker:
-        wait_for(asker, 2)
+    answers = Answers("flipped")
+    with Asker(service, answers.ask).asking() as asker:
+        asker.wait_for(2, ENOUGH)
         report = index_with(store, f"document_prompt = {json.dumps(PROMPT)}")
         assert (report["generation"], report["passages"]["embedded"], report["items"]["unchanged"]) == (3, 3, 3)
-        wait_for(asker, 3)
-        assert texts(asker, 3) == texts(asker, 2)
-        assert similarities(asker, 3) != similarities(asker, 2)
+        asker.wait_for(3, ENOUGH)
+        assert answers.texts(3) == answers.texts(2)
+        assert answers.similarities(3) != answers.similarities(2)
         rollback(store, "flipped")
-        wait_for(asker, 4)
-        assert asker.hits(4) == asker.hits(2)
+        asker.wait_for(4, ENOUGH)
+        assert answers.hits(4) == answers.hits(2)
         resume(store, "flipped")
-        wait_for(asker, 5)
+        asker.wait_for(5, ENOUGH)
         assert publish(store, "flipped", SPOILT, document_prompt=PROMPT).passages.embedded == 0
-        wait_for(asker, 6)
-        assert asker.hits(6) == asker.hits(3)
+        asker.wait_for(6, ENOUGH)
+        assert answers.hits(6) == answers.hits(3)
 
 
 def index_with(store: Path, line: str) -> Any:
@@ -166,8 +122,3 @@ def index_with(store: Path, line: str) -> Any:
     done = process(store.parent, "index", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def similarities(asker: Asker, number: int) -> dict[str, float]:
-    """The similarities that the generation answered with, by id."""
-    return {hit["id"]: hit["similarity"] for hit in json.loads(asker.hits(number))}
