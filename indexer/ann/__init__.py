@@ -19,7 +19,7 @@ from indexer.ann.building import Advance, build
 from indexer.ann.choice import KINDS, Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Figure, Frame, IndexEntry, Rung, effort_for, figure
 from indexer.ann.opened import AnnIndex, Candidates, Mask, open_index
-from indexer.ann.tuning import Passages, to_fetch
+from indexer.ann.tuning import Passages, Queries, measured, queries_for, to_fetch
 from indexer.ann.ways import Plan, plan
 
 __all__ = [
@@ -38,14 +38,17 @@ __all__ = [
     "Passages",
     "Plan",
     "Proposal",
+    "Queries",
     "Rung",
     "build",
     "choose",
     "effort_for",
     "figure",
     "in_turn",
+    "measured",
     "open_index",
     "plan",
     "propose",
+    "queries_for",
     "to_fetch",
 ]

@@ -52,8 +52,8 @@ def build(
         known, queries = passages.held_out()
         _fill(index, passages.vectors[: len(known.vectors)], advance)
         ladder = measured(AnnIndex(index, choice.kind), known, queries)
-        entry = IndexEntry(choice.kind, choice.reason, recall, len(queries), ladder)
-        if all(entry.rung(limit, recall) for limit in LIMITS):
+        entry = IndexEntry(choice.kind, choice.reason, recall, queries.items, ladder)
+        if entry.finds(recall):
             _fill(index, passages.vectors[len(known.vectors) :], advance)
             return _written(index, entry, file)
     _fill(index, passages.vectors, advance)
@@ -74,7 +74,7 @@ def _hopeless(kind: Kind, vectors: Vectors, recall: float) -> bool:
     _fill(index, known.vectors, lambda count: None)
     ladder = measured(AnnIndex(index, kind), known, queries)
     let_go(vectors)
-    rung = IndexEntry(kind, "", recall, len(queries), ladder).rung(LIMITS[0], recall)
+    rung = IndexEntry(kind, "", recall, queries.items, ladder).rung(LIMITS[0], recall)
     return rung is None or rung.effort > SAMPLE_EFFORT
 
 
