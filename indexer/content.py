@@ -76,6 +76,7 @@ class Content:
             run.fingerprint.dimension,
             run.settings.store_text,
             run.settings.least_recall,
+            run.settings.memory_budget,
         )
         """What all of it has in common."""
         self.counter = Counter()

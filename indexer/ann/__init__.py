@@ -15,7 +15,7 @@ File: FAISS's own format, read memory-mapped (IO_FLAG_MMAP_IFC), so that every p
 """
 
 from indexer.ann.asking import ERROR, Proposal, propose
-from indexer.ann.building import Advance, build
+from indexer.ann.building import Advance, Aim, build
 from indexer.ann.choice import KINDS, Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Figure, Frame, IndexEntry, Rung, effort_for, figure
 from indexer.ann.opened import AnnIndex, Candidates, Mask, open_index
@@ -27,6 +27,7 @@ __all__ = [
     "KINDS",
     "LIMITS",
     "Advance",
+    "Aim",
     "AnnIndex",
     "Candidates",
     "Choice",

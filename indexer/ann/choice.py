@@ -52,12 +52,15 @@ def choose(count: int, dimension: int, memory_budget: int, recall: float | None)
 
 
 def _graph(count: int, dimension: int, memory_budget: int, coded: bool) -> Choice:
-    for kind in ("hnsw", "hnsw-sq8"):
-        if (size := bytes_of(kind, count, dimension)) <= memory_budget:
-            return Choice(kind, f"{count:,} vectors are many, and a graph over them takes {size:,} bytes")
+    large, small = (bytes_of(kind, count, dimension) for kind in ("hnsw", "hnsw-sq8"))
+    budget = f"the memory budget of {memory_budget:,} bytes"
+    if large <= memory_budget:
+        return Choice("hnsw", f"{count:,} vectors are many, and a graph over them takes {large:,} bytes")
+    if small <= memory_budget:
+        return Choice("hnsw-sq8", f"of graphs over {count:,} vectors, one of 8-bit codes is within {budget}")
     if coded:
-        return Choice("pq", f"a graph over {count:,} vectors would take more than {memory_budget:,} bytes")
-    return Choice("exact", f"{dimension} dimensions allow no 4-bit codes, and a graph would take too much memory")
+        return Choice("pq", f"any graph over {count:,} vectors takes more than {budget}")
+    return Choice("exact", f"{dimension} dimensions allow no 4-bit codes, and any graph takes more than {budget}")
 
 
 def bytes_of(kind: Kind, count: int, dimension: int) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.ann.choice import Kind
+from indexer.config import MEMORY_BUDGET
 
 LIMITS = (10, 100)
 """Where recall is measured; a search for more than the last one is exact."""
@@ -75,6 +76,8 @@ class IndexEntry:
     """Items of the segment that were deleted or replaced when it was measured; 0 of one measured as it was built."""
     measured_in: int | None = None
     """The generation for which it was measured again; None where it was measured as it was built."""
+    memory_budget: float = MEMORY_BUDGET
+    """Most that it was to take, as a share of what its vectors take."""
 
     def rung(self, limit: int, recall: float) -> Rung | None:
         """The cheapest effort that surely finds so much of the `limit` nearest; None where none does."""
