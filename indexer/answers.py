@@ -151,6 +151,8 @@ class IndexAnswer(TypedDict):
     """Why it is of that kind."""
     queries: int
     """How many items were asked with to measure it; 0 where it is exact by proof."""
+    logged: int
+    """How many queries of a log were asked besides; of both, the figures are those of which less was found."""
     gone: int
     """Its items that were deleted or replaced when it was measured."""
     measured_in: int | None

@@ -31,6 +31,7 @@ from indexer.meter import Meter
 from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.providers import Providers
 from indexer.prune import prune
+from indexer.query_log import QueryLog
 from indexer.recall import agreed
 from indexer.report import (
     ByteCounts,
@@ -107,10 +108,11 @@ def _go(run: Run, cache: EmbeddingCache, batched: Batched) -> Report:
         raise BrakeRefused(f"Nothing was published: {taken.refused}.{listed}")
     later = batched.decide(taken)
     old, meter = run.published, batched.meter()
+    asked = QueryLog(run.settings, run.fingerprint, run.providers, cache, run.folder)
     idle = old is not None and taken.idle and not run.due
     if later.publishes and not idle:
-        taken = measured_again(run, taken)
-    content = Content(run, taken, cache, meter, batched.withheld)
+        taken = measured_again(run, taken, asked.vectors)
+    content = Content(run, taken, cache, meter, batched.withheld, asked.vectors)
     if idle:
         return _Result(run, taken, content, meter, old, []).report("nothing changed", published=False)
     if not later.publishes:

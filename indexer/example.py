@@ -100,6 +100,12 @@ source = ["articles/*.jsonl"]
 # for what is written from then on, and for everything after `parecido index --rebuild`.
 # memory_budget = 0.8
 
+# A log of what people ask, relative to this file: one query a line, or JSON Lines with `text` (.jsonl, .ndjson). Some
+# 200 of its newest lines are asked beside items of the collection wherever an index is tuned, and what counts is the
+# lower figure. Only with a model of this machine, which embeds them; their vectors stay in the embedding cache. A log
+# that cannot be used is a warning, and nothing else.
+# query_log = "queries.txt"
+
 # Let items go that the source no longer has even in a run in which some rows' ids could not be read.
 # allow_unread_deletions = false
 

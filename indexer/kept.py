@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from indexer.ann import IndexEntry, Passages, measured, queries_for
+from indexer.ann import IndexEntry, Logged, Passages, measured, queries_for
 from indexer.intake import Intake, Survivor
 from indexer.merge import Fold
 from indexer.recall import too_little, why_again
@@ -20,7 +20,7 @@ from indexer.report import MeasuredAgain
 from indexer.run import Run
 
 
-def measured_again(run: Run, taken: Intake) -> Intake:
+def measured_again(run: Run, taken: Intake, logged: Logged) -> Intake:
     """The same with new figures of segments that have changed too much; those that now find too little are folded."""
     folding = {fold.segment for fold in taken.folds}
     kept = [survivor for survivor in taken.survivors if survivor.entry.id not in folding]
@@ -30,7 +30,7 @@ def measured_again(run: Run, taken: Intake) -> Intake:
         return taken
     run.progress.begin("measure", len(due), "indexes")
     with run.watch.stage("measure"):
-        found = {s.entry.id: _measured(run, s, kept) for s in kept if s.entry.id in due}
+        found = {s.entry.id: _measured(run, s, kept, logged) for s in kept if s.entry.id in due}
     run.progress.end()
     survivors = [
         replace(s, entry=replace(s.entry, index=found.get(s.entry.id, s.entry.index))) for s in taken.survivors
@@ -44,20 +44,22 @@ def measured_again(run: Run, taken: Intake) -> Intake:
     return replace(taken, survivors=survivors, folds=[*taken.folds, *folds], measured=told)
 
 
-def _measured(run: Run, survivor: Survivor, kept: Sequence[Survivor]) -> IndexEntry | None:
+def _measured(run: Run, survivor: Survivor, kept: Sequence[Survivor], logged: Logged) -> IndexEntry | None:
     """The index of a segment with the figures that it has now."""
     index = survivor.entry.index
     if index is None:
         return None
     others = [_live(other) for other in kept if other is not survivor]
     passages = _live(survivor)
-    queries = queries_for(passages, others)
+    queries = queries_for(passages, others).and_logged(logged())
     ladder = measured(survivor.part.segment.ann, passages, queries)
     for one in kept:
         one.part.segment.release()
     run.progress.advance(1)
     gone = int(survivor.dead.sum())
-    return replace(index, queries=queries.items, ladder=ladder, gone=gone, measured_in=run.number)
+    return replace(
+        index, queries=queries.items, logged=queries.logged, ladder=ladder, gone=gone, measured_in=run.number
+    )
 
 
 def _live(survivor: Survivor) -> Passages:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from indexer import ann, storage
-from indexer.ann import Advance, Aim, IndexEntry, Passages
+from indexer.ann import Advance, Aim, IndexEntry, Logged, Passages, nothing_logged
 from indexer.columns import Hashes, MappedTable, item_schema, metadata_columns, numbers, to_hashes
 from indexer.config import MEMORY_BUDGET
 from indexer.items import Schema, hash_content, hash_id
@@ -55,6 +55,8 @@ class SegmentShape:
     """How much of what is nearest their indexes shall find; None for all."""
     memory_budget: float = MEMORY_BUDGET
     """Most that these shall take, as a share of what their vectors take."""
+    logged: Logged = nothing_logged
+    """Queries of a log, with which these are tuned besides."""
 
     @property
     def most_passages(self) -> int:
@@ -64,7 +66,7 @@ class SegmentShape:
     @property
     def aim(self) -> Aim:
         """What their indexes shall be like."""
-        return Aim(self.recall, self.memory_budget)
+        return Aim(self.recall, self.memory_budget, self.logged)
 
 
 @dataclass(frozen=True, slots=True)

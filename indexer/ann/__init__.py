@@ -19,7 +19,7 @@ from indexer.ann.building import Advance, Aim, build
 from indexer.ann.choice import KINDS, Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Figure, Frame, IndexEntry, Rung, effort_for, figure
 from indexer.ann.opened import AnnIndex, Candidates, Mask, open_index
-from indexer.ann.tuning import Passages, Queries, measured, queries_for, to_fetch
+from indexer.ann.tuning import Logged, Passages, Queries, measured, nothing_logged, queries_for, to_fetch
 from indexer.ann.ways import Plan, plan
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Frame",
     "IndexEntry",
     "Kind",
+    "Logged",
     "Mask",
     "Passages",
     "Plan",
@@ -47,6 +48,7 @@ __all__ = [
     "figure",
     "in_turn",
     "measured",
+    "nothing_logged",
     "open_index",
     "plan",
     "propose",

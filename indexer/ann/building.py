@@ -18,7 +18,7 @@ from indexer.ann import kinds
 from indexer.ann.choice import Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Frame, IndexEntry
 from indexer.ann.opened import AnnIndex
-from indexer.ann.tuning import Passages, let_go, measured
+from indexer.ann.tuning import Logged, Passages, let_go, measured, nothing_logged
 from indexer.config import MEMORY_BUDGET
 from indexer.storage import OutputFile
 from indexer.vectors import Vectors
@@ -43,6 +43,8 @@ class Aim:
     """How much of what is nearest it shall find; None for all."""
     memory_budget: float = MEMORY_BUDGET
     """Most that it shall take, as a share of what its vectors take; the recall goes before it."""
+    logged: Logged = nothing_logged
+    """Queries of a log, with which it is tuned besides."""
 
 
 def build(passages: Passages, aim: Aim, file: OutputFile, advance: Advance = lambda count: None) -> IndexEntry:
@@ -56,10 +58,14 @@ def build(passages: Passages, aim: Aim, file: OutputFile, advance: Advance = lam
         if choice.kind in ("hnsw", "hnsw-sq8") and _hopeless(choice.kind, passages.vectors, recall):
             continue
         kinds.train(index, passages.vectors)
-        known, queries = passages.held_out()
+        known, items = passages.held_out()
+        queries = items.and_logged(aim.logged())
         _fill(index, passages.vectors[: len(known.vectors)], advance)
         ladder = measured(AnnIndex(index, choice.kind), known, queries)
-        entry = IndexEntry(choice.kind, choice.reason, recall, queries.items, ladder, memory_budget=aim.memory_budget)
+        entry = IndexEntry(
+            choice.kind, choice.reason, recall, queries.items, ladder,
+            logged=queries.logged, memory_budget=aim.memory_budget,
+        )  # fmt: skip
         if entry.finds(recall):
             _fill(index, passages.vectors[len(known.vectors) :], advance)
             return _written(index, entry, file)

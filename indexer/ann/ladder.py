@@ -76,6 +76,8 @@ class IndexEntry:
     """Items of the segment that were deleted or replaced when it was measured; 0 of one measured as it was built."""
     measured_in: int | None = None
     """The generation for which it was measured again; None where it was measured as it was built."""
+    logged: int = 0
+    """How many queries of a log were asked besides."""
     memory_budget: float = MEMORY_BUDGET
     """Most that it was to take, as a share of what its vectors take."""
 

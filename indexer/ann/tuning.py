@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,13 @@ FETCH, EXTRA = 4, 4
 """Passages fetched for each item, where items have several, and rows besides, where they have one."""
 
 Shares = npt.NDArray[np.float64]
+Logged = Callable[[], Vectors]
+"""Gives the vectors of some queries of a log, (n, d); none where there is no log."""
+
+
+def nothing_logged() -> Vectors:
+    """There is no log."""
+    return np.empty((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Queries:
 
     def and_logged(self, vectors: Vectors) -> Queries:
         """The same and those of a log."""
+        if not len(vectors):
+            return self
         own = np.concatenate([self.own, np.full(len(vectors), -1)])
         return Queries(np.concatenate([self.vectors, vectors]), own, self.logged + len(vectors))
 
