@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from indexer.ann import IndexEntry, Logged, Passages, measured, queries_for
+from indexer import ann
+from indexer.ann import IndexEntry, Logged, Passages
 from indexer.intake import Intake, Survivor
 from indexer.merge import Fold
 from indexer.recall import too_little, why_again
 from indexer.report import MeasuredAgain
 from indexer.run import Run
+from indexer.segment import ANN
 
 
 def measured_again(run: Run, taken: Intake, logged: Logged) -> Intake:
@@ -46,13 +48,11 @@ def measured_again(run: Run, taken: Intake, logged: Logged) -> Intake:
 
 def _measured(run: Run, survivor: Survivor, kept: Sequence[Survivor], logged: Logged) -> IndexEntry | None:
     """The index of a segment with the figures that it has now."""
-    index = survivor.entry.index
+    index, segment = survivor.entry.index, survivor.part.segment
     if index is None:
         return None
     others = [_live(other) for other in kept if other is not survivor]
-    passages = _live(survivor)
-    queries = queries_for(passages, others).and_logged(logged())
-    ladder = measured(survivor.part.segment.ann, passages, queries)
+    ladder, queries = ann.measured_again(segment.folder / ANN, segment.ann, _live(survivor), others, logged())
     for one in kept:
         one.part.segment.release()
     run.progress.advance(1)

@@ -14,19 +14,31 @@ import numpy as np
 import orjson
 import pytest
 from click.testing import CliRunner
-from indexes import KINDS, first_try
+from indexes import KINDS, clustered, first_try
 from support import Place, StandIn, assert_tidy, contents
 
 from indexer import generation as generations
-from indexer import intake, kept
-from indexer.ann import AnnIndex, Figure, IndexEntry, Kind, Mask, Passages, Queries, Rung, measured, propose, to_fetch
+from indexer import intake
+from indexer.ann import (
+    AnnIndex,
+    Figure,
+    IndexEntry,
+    Kind,
+    Mask,
+    Passages,
+    Queries,
+    Rung,
+    again,
+    kinds,
+    propose,
+    to_fetch,
+)
+from indexer.ann.tuning import measured
 from indexer.ann.ways import quick_way
 from indexer.describe import describe
 from indexer.recall import too_little, why_again
 from indexer.search import Asked, nearest
 from indexer.segment import SegmentEntry
-from indexer.snapshot import LiveSegment
-from indexer.vectors import Vectors
 from indexer.verify import verify
 from service.cli import main
 
@@ -46,15 +58,32 @@ def changed(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     return [{**row, "text": f"Another text {row['n']}."} if at < count else row for at, row in enumerate(rows)]
 
 
-def found_share(part: LiveSegment, queries: Vectors, own: Sequence[int], effort: int, passes: Mask) -> float:
-    """The share of the ten nearest items that pass which the index finds with that effort, as numpy has it."""
-    segment, vectors = part.segment, np.array(part.segment.vectors)
-    passing, count = int(passes.sum()), len(passes)
-    plan = quick_way(segment.ann.kind, count, passing, segment.entry.dimension, to_fetch(11, True), effort)
+Measuring = tuple[AnnIndex, Passages, Queries]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Measuring]:
+    """What was measured again, and what it was asked."""
+    every: list[Measuring] = []
+
+    def noted(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Rung, ...]:
+        every.append((index, passages, queries))
+        return measured(index, passages, queries)
+
+    monkeypatch.setattr(again, "measured", noted)
+    return every
+
+
+def found_share(one: Measuring, effort: int, passes: Mask) -> float:
+    """The share of the ten nearest items that pass which an index finds with that effort, as numpy has it."""
+    index, passages, queries = one
+    vectors, passing = np.array(passages.vectors), int(passes.sum())
+    fetch = to_fetch(10 + bool((queries.own >= 0).any()), True)
+    plan = quick_way(index.kind, len(vectors) - passages.taken_out, passing, vectors.shape[1], fetch, effort)
     assert plan is not None
-    proposed = propose(segment.ann, vectors, queries, plan, passes, passing)
+    proposed = propose(index, vectors, queries.vectors, plan, passes, passing)
     shares = []
-    for query, mine, rows in zip(queries, own, proposed.rows, strict=True):
+    for query, mine, rows in zip(queries.vectors, queries.own, proposed.rows, strict=True):
         cosines = np.where(passes, vectors @ query, -2)
         cosines[mine if mine >= 0 else []] = -2
         tenth = np.sort(cosines)[-10]
@@ -65,7 +94,7 @@ def found_share(part: LiveSegment, queries: Vectors, own: Sequence[int], effort:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_six_percent_deleted_the_figures_are_those_of_the_live_items(
-    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, kind: Kind
+    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, asked: list[Measuring], kind: Kind
 ) -> None:
     first_try(kind, monkeypatch)
     place = Place(tmp_path)
@@ -78,16 +107,67 @@ def test_with_six_percent_deleted_the_figures_are_those_of_the_live_items(
     after, (part,) = entry_of(place), place.snapshot.segments
     assert (after.gone, after.measured_in, after.queries, after.frame) == (42, 2, ASKED, before.frame)
     assert after.ladder != before.ladder
+    ((index, passages, queries),) = asked
     assert part.live is not None
-    own = np.flatnonzero(part.live)[np.arange(ASKED) * 658 // ASKED]
-    queries = np.array(part.segment.vectors)[own]
-    half = part.live & (np.random.default_rng(700).random(700) < 1 / 2)
+    assert passages.live is not None
+    vectors = np.array(part.segment.vectors)
+    of_items = [int(np.flatnonzero((vectors == query).all(axis=1))[0]) for query in queries.vectors]
+    assert (len(set(of_items)), part.live[of_items].all()) == (ASKED, True)
+    expected = part.live.copy()
+    expected[of_items if index.walks else []] = False
+    np.testing.assert_array_equal(passages.live, expected)
+    half = expected & (np.random.default_rng(700).random(700) < 1 / 2)
     tens = [rung for rung in after.ladder if rung.limit == 10]
     assert len(tens) > 1 or tens[0].sure >= 0.999
     for rung in tens:
-        for figure, passes in ((rung.figure, part.live), (rung.filtered, half)):
-            share = found_share(part, queries, own.tolist(), rung.effort, passes)
-            assert figure.recall == pytest.approx(share, abs=1e-4)
+        for figure, passes in ((rung.figure, expected), (rung.filtered, half)):
+            assert figure.recall == pytest.approx(found_share(asked[0], rung.effort, passes), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "hnsw-sq8"])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_graph_that_is_measured_with_its_own_items_finds_what_it_found_with_held_out_ones(
+    tmp_path: Path, kind: Kind, several: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    vectors = clustered(rng, 4000)
+    items = np.sort(rng.integers(2000, size=4000)) if several else None
+    items = None if items is None else np.unique(items, return_inverse=True)[1].astype(np.uint32)
+    known, held = Passages(vectors, items).held_out()
+    made = kinds.empty(kind, vectors.shape[1])
+    kinds.train(made, vectors)
+    made.add(np.ascontiguousarray(known.vectors))
+    path = tmp_path / "graph"
+    with path.open("wb") as file:
+        kinds.write(made, file.write)
+    index, nothing = AnnIndex(kinds.read(str(path)), kind), np.empty((0, 0), np.float32)
+    truth = {(rung.limit, rung.effort): rung.figure for rung in measured(index, known, held)}
+    naive = {(rung.limit, rung.effort): rung.figure for rung in measured(index, known, known.some(400))}
+    found, queries = again.measured_again(path, index, known, [], nothing)
+    assert queries.items == min(400, known.item_count // 5)
+    for rung in found:
+        if expected := truth.get((rung.limit, rung.effort)):
+            assert rung.figure.recall == pytest.approx(expected.recall, abs=0.02)
+    if not several:
+        assert naive[10, 16].low > truth[10, 16].high  # what is avoided
+
+
+def test_what_is_taken_out_of_a_graph_is_not_found_and_all_else_is(tmp_path: Path) -> None:
+    vectors = clustered(np.random.default_rng(4), 1500)
+    graph = kinds.empty("hnsw", vectors.shape[1])
+    graph.add(vectors)
+    low = np.setdiff1d(np.arange(1500), kinds.on_upper_levels(graph))
+    out = low[::10]
+    kinds.take_out(graph, out, vectors)
+    _, rows = AnnIndex(graph, "hnsw").search(vectors, 10, 400)
+    assert not np.isin(rows, out).any()
+    rest = np.setdiff1d(np.arange(1500), out)
+    assert np.isin(rest, rows).mean() > 0.99
+    cosines = vectors @ vectors.T
+    cosines[:, out] = -2
+    tenth = np.sort(cosines, axis=1)[:, -10]
+    assert (np.take_along_axis(cosines, rows, axis=1) >= tenth[:, None] - 1e-3).mean() > 0.99
+    assert kinds.unsound(graph, "hnsw") is None
 
 
 def test_searches_after_it_find_what_the_new_contract_says(
@@ -141,31 +221,24 @@ def test_what_counts_is_the_change_since_the_last_measurement(
     assert not place.run().published
 
 
+@pytest.mark.parametrize("kind", ["pq", "hnsw"])
 def test_replaced_items_count_as_changed_and_their_new_versions_are_asked_with(
-    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, asked: list[Measuring], kind: Kind
 ) -> None:
-    first_try("hnsw", monkeypatch)
+    first_try(kind, monkeypatch)
     monkeypatch.setattr(intake, "plan_merge", lambda *sizes: [])
-    asked: list[Queries] = []
-
-    def noted(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Rung, ...]:
-        asked.append(queries)
-        return measured(index, passages, queries)
-
-    monkeypatch.setattr(kept, "measured", noted)
     place = Place(tmp_path)
     place.run(ROWS)
     rows = changed(ROWS, 30)
     assert place.run(rows).segments.measured_again == ()
     assert len(place.run(changed(ROWS, 60)).segments.measured_again) == 1
-    (queries,) = asked
-    new = [row for row, own in zip(queries.vectors, queries.own, strict=True) if own < 0]
-    assert (len(new), len(queries.vectors)) == (30, ASKED)
+    ((_, _, queries),) = asked
     known = stand_in.embed_query([row["text"] for row in rows[:30]])
-    assert {row.tobytes() for row in new} == {row.tobytes() for row in known}
-    own, (part, *_) = [one for one in queries.own if one >= 0], place.snapshot.segments
-    assert part.live is not None
-    assert part.live[own].all()
+    assert {row.tobytes() for row in queries.vectors[:30]} == {row.tobytes() for row in known}
+    assert (len(queries.vectors), (queries.own[:30] == -1).all()) == (ASKED, True)
+    part = place.snapshot.segments[0]
+    vectors = np.array(part.segment.vectors)[part.live]
+    assert {row.tobytes() for row in queries.vectors[30:]} <= {row.tobytes() for row in vectors}
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "pq"])
@@ -177,7 +250,7 @@ def test_where_too_little_is_found_the_segment_gets_a_new_index(
         return tuple(replace(rung, figure=bad) for rung in measured(index, passages, queries))
 
     first_try(kind, monkeypatch)
-    monkeypatch.setattr(kept, "measured", too_few)
+    monkeypatch.setattr(again, "measured", too_few)
     place = Place(tmp_path)
     place.run(ROWS)
     stand_in.asked.clear()

@@ -15,8 +15,9 @@ import pytest
 from indexes import clustered, first_try
 from support import Place, StandIn
 
-from indexer import config, kept, models, query_log
-from indexer.ann import AnnIndex, Figure, IndexEntry, Passages, Queries, Rung, building, measured
+from indexer import config, models, query_log
+from indexer.ann import AnnIndex, Figure, IndexEntry, Passages, Queries, Rung, again, building
+from indexer.ann.tuning import measured
 from indexer.config import CollectionSettings
 from indexer.describe import describe
 from indexer.errors import ConfigurationError, ModelUnavailable
@@ -71,7 +72,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Queries]:
         return measured(index, passages, queries)
 
     monkeypatch.setattr(building, "measured", noted)
-    monkeypatch.setattr(kept, "measured", noted)
+    monkeypatch.setattr(again, "measured", noted)
     return every
 
 

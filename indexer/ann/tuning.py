@@ -2,17 +2,14 @@
 
 The last items of a segment, whose order is that of hashes, are held out of the index at first and looked for by their
 first passages as a search would: a graph finds its own nodes, and what is linked to them, more easily than what is near
-to a new query. Later, when some of its items are gone, an index is measured with what lies elsewhere, or else with
-items of its own, each left out of what is looked for. Where there is a log of real queries, these are asked as well,
-and what counts is the figure of whichever finds less. Passages are folded into items. What is nearest is told by
-comparing with every passage.
+to a new query. Where there is a log of real queries, these are asked as well, and what counts is the figure of those
+for which less is found. Passages are folded into items. What is nearest is told by comparing with every passage.
 """
 
 from __future__ import annotations
 
-import math
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +82,8 @@ class Passages:
     """(n,): item row of each, in rising order; None where each is an item by itself."""
     live: Mask | None = None
     """One entry an item: whether it counts; None where all do."""
+    taken_out: int = 0
+    """How many passages are no longer in the index; their items do not count."""
 
     @property
     def item_count(self) -> int:
@@ -121,17 +120,6 @@ class Passages:
 
     def _firsts(self, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         return items if self.items is None else np.searchsorted(self.items, items)
-
-
-def queries_for(passages: Passages, others: Sequence[Passages]) -> Queries:
-    """What an index that holds all its items is asked for: items of other segments, and its own where these are few."""
-    counts = [one.live_count for one in others]
-    total = sum(counts)
-    shares = [math.ceil(QUERIES * count / total) for count in counts if total]
-    found = [one.some(share).vectors for one, share in zip(others, shares, strict=False)]
-    elsewhere = np.concatenate(found)[:QUERIES] if found else passages.vectors[:0]
-    own = passages.some(QUERIES - len(elsewhere))
-    return Queries(np.concatenate([elsewhere, own.vectors]), np.concatenate([np.full(len(elsewhere), -1), own.own]))
 
 
 def let_go(vectors: Vectors) -> None:
@@ -197,8 +185,8 @@ class _Trial:
     def _found(self, effort: int) -> Shares:
         """The share of the nearest items that each query finds."""
         vectors, queries, shares = np.asarray(self.passages.vectors), self.queries, np.ones(len(self.queries.vectors))
-        count, dimension = vectors.shape
-        passing = count if self.mask is None else int(np.count_nonzero(self.mask))
+        (rows, dimension), count = vectors.shape, len(vectors) - self.passages.taken_out
+        passing = rows if self.mask is None else int(np.count_nonzero(self.mask))
         plan = quick_way(self.index.kind, count, passing, dimension, self.fetch, effort) if passing else None
         if plan is None:
             return shares  # it would be searched exactly
