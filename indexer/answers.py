@@ -136,7 +136,7 @@ class MeasuredAnswer(TypedDict):
     """The recall lies between `low` and `high`, by 95 %."""
     high: float
     filtered: float
-    """The recall with a filter that half of the items pass."""
+    """The recall with a filter, be it that half of the items pass or a tenth: the worse of the two."""
     filtered_low: float
     filtered_high: float
 
@@ -159,6 +159,8 @@ class IndexAnswer(TypedDict):
     """The generation for which it was measured again, as so much had changed; null where it was as it was built."""
     efforts: dict[str, int | None]
     """By limit, how hard it looks: nodes kept in a graph's walk, or candidates compared; null where it is exact."""
+    filtered_efforts: dict[str, int | None]
+    """The same with a filter."""
 
 
 class RecallAnswer(TypedDict):

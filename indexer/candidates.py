@@ -61,6 +61,7 @@ class Part:
         self.segment = segment = part.segment
         self.vectors = np.asarray(segment.vectors)
         self._mask, self._passing = part.live_passages, segment.entry.passages
+        self._filtered = items is not None
         self._plans: dict[tuple[int, bool, float | None, int], ann.Plan | None] = {}
         if items is not None:
             passages = items if segment.one_passage_an_item else items[segment.item_rows]
@@ -109,7 +110,7 @@ class Part:
     def _quick_plan(self, count: int, exclude: bool, recall: float | None, queries: int) -> ann.Plan | None:
         key = count, exclude, recall, queries
         if key not in self._plans:
-            effort = ann.effort_for(self.segment.entry.index, count, recall)
+            effort = ann.effort_for(self.segment.entry.index, count, recall, self._filtered)
             fetch = ann.to_fetch(count + exclude, self.segment.one_passage_an_item)
             plan = None if effort is None else self._plan(fetch, effort, queries)
             self._plans[key] = None if plan is None or plan.exact else plan

@@ -69,4 +69,5 @@ def _index(entry: SegmentEntry, contract: Contract) -> IndexAnswer:
         gone=index.gone if index else 0,
         measured_in=index.measured_in if index else None,
         efforts={str(limit): effort_for(index, limit, contract.target) for limit in LIMITS},
+        filtered_efforts={str(limit): effort_for(index, limit, contract.target, filtered=True) for limit in LIMITS},
     )

@@ -74,7 +74,7 @@ class Whole:
     limit: int
     figure: Figure
     filtered: Figure
-    """The same with a filter that half of the items pass."""
+    """The same with a filter, be it that half of the items pass or a tenth."""
 
 
 @dataclass(frozen=True, slots=True)

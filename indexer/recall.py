@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from indexer.ann import LIMITS
+from indexer.ann import LIMITS, Figure
 from indexer.generation import Contract, Whole
 from indexer.segment import SegmentEntry
 
+EVERYTHING = Figure(1.0, 1.0, 1.0)
 CHANGED = 0.05
 """Share of the items that counted when an index was measured which may go before it is measured again."""
 
@@ -29,12 +30,12 @@ def agreed(segments: Sequence[SegmentEntry], target: float | None) -> Contract:
 
 def _whole(segments: Sequence[SegmentEntry], limit: int, target: float) -> Whole | None:
     """The worst figures; None where every segment is searched exactly."""
-    found = [entry.index.rung(limit, target) for entry in segments if entry.index and entry.index.kind != "exact"]
-    rungs = [rung for rung in found if rung]
-    if not rungs:
+    indexes = [entry.index for entry in segments if entry.index and entry.index.kind != "exact"]
+    plain = [rung.figure for index in indexes if (rung := index.rung(limit, target))]
+    filtered = [rung.filtered for index in indexes if (rung := index.rung(limit, target, filtered=True))]
+    if not plain and not filtered:
         return None
-    plain, filtered = min(r.figure for r in rungs), min(r.filtered for r in rungs)
-    return Whole(limit, plain, filtered)
+    return Whole(limit, min(plain, default=EVERYTHING), min(filtered, default=EVERYTHING))
 
 
 def why_again(entry: SegmentEntry, gone: int, target: float | None) -> str | None:

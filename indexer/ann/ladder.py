@@ -39,12 +39,11 @@ class Rung:
     effort: int
     figure: Figure
     filtered: Figure
-    """The same with a filter that half of the items pass."""
+    """The same with a filter that some of the items pass, see `tuning.SHARES`: the worst of these."""
 
-    @property
-    def sure(self) -> float:
+    def sure(self, filtered: bool) -> float:
         """The recall that it has by 95 %, with a filter or without."""
-        return min(self.figure.low, self.filtered.low)
+        return self.filtered.low if filtered else self.figure.low
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +80,25 @@ class IndexEntry:
     memory_budget: float = MEMORY_BUDGET
     """Most that it was to take, as a share of what its vectors take."""
 
-    def rung(self, limit: int, recall: float) -> Rung | None:
+    def rung(self, limit: int, recall: float, filtered: bool = False) -> Rung | None:
         """The cheapest effort that surely finds so much of the `limit` nearest; None where none does."""
         measured = next((known for known in LIMITS if limit <= known), None)
-        good = (rung for rung in self.ladder if rung.limit == measured and rung.sure >= recall)
+        good = (rung for rung in self.ladder if rung.limit == measured and rung.sure(filtered) >= recall)
         return next(good, None)
 
     def finds(self, recall: float) -> bool:
-        """Whether some effort surely finds so much, wherever that is measured."""
+        """Whether some effort surely finds so much where there is no filter, wherever that is measured.
+
+        Where none does with a filter, what passes is searched exactly.
+        """
         return all(self.rung(limit, recall) for limit in LIMITS)
 
 
-def effort_for(entry: IndexEntry | None, limit: int, recall: float | None) -> int | None:
+def effort_for(entry: IndexEntry | None, limit: int, recall: float | None, filtered: bool = False) -> int | None:
     """How hard to look for the `limit` nearest; None where only an exact search will do."""
     if entry is None or recall is None or entry.kind == "exact":
         return None
-    rung = entry.rung(limit, recall)
+    rung = entry.rung(limit, recall, filtered)
     return rung.effort if rung else None
 
 

@@ -9,7 +9,7 @@ for which less is found. Passages are folded into items. What is nearest is told
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +30,13 @@ ENOUGH = 0.999
 HELD_OUT = 5
 """At most one in so many items is held out."""
 EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072)
+SHARES = (1 / 2, 1 / 10)
+"""Of the items that pass the filters it is tried with. The fewer pass, the farther and the less unlike are the nearest
+of them, and the harder to tell by codes; where much fewer pass than a tenth, an exact search of these is quicker."""
 FETCH, EXTRA = 4, 4
 """Passages fetched for each item, where items have several, and rows besides, where they have one."""
+
+_NOTHING = Figure(0.0, 0.0, 0.0)
 
 Shares = npt.NDArray[np.float64]
 Logged = Callable[[], Vectors]
@@ -139,21 +144,33 @@ def to_fetch(items: int, one_passage_an_item: bool) -> int:
 def measured(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Rung, ...]:
     """What each effort finds of the items nearest to the queries.
 
-    `passages` are those in the index. Each effort is also tried with a filter that half of the items pass.
+    `passages` are those in the index. Each effort is also tried with filters, and where enough is found it is not
+    looked for harder.
     """
-    half = np.random.default_rng(passages.item_count).random(passages.item_count) < 1 / 2
-    nearest, filtered = _nearest(passages, queries, half)
-    live, both = passages.mask(passages.live), half if passages.live is None else half & passages.live
+    drawn = np.random.default_rng(passages.item_count).random(passages.item_count)
+    masks = [passages.live, *(_both(passages.live, drawn < share) for share in SHARES)]
+    nearest = _nearest(passages, queries, masks)
     rungs: list[Rung] = []
     for limit in LIMITS:
-        plain = _Trial(index, passages, queries, limit, live, nearest[:, :limit])
-        other = _Trial(index, passages, queries, limit, passages.mask(both), filtered[:, :limit])
+        plain, *others = (
+            _Trial(index, passages, queries, limit, passages.mask(mask), near[:, :limit])
+            for mask, near in zip(masks, nearest, strict=True)
+        )
+        figure = filtered = _NOTHING
         for effort in plain.efforts():
-            rungs.append(Rung(limit, effort, plain.finds(effort), other.finds(effort)))
+            if figure.low < ENOUGH:
+                figure = plain.finds(effort)
+            if filtered.low < ENOUGH:
+                filtered = min((other.finds(effort) for other in others), key=lambda found: found.low)
+            rungs.append(Rung(limit, effort, figure, filtered))
             let_go(passages.vectors)
-            if rungs[-1].sure >= ENOUGH:
+            if min(figure.low, filtered.low) >= ENOUGH:
                 break
     return tuple(rungs)
+
+
+def _both(live: Mask | None, passing: Mask) -> Mask:
+    return passing if live is None else passing & live
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,23 +226,21 @@ class _Trial:
         return best
 
 
-def _nearest(passages: Passages, queries: Queries, half: Mask) -> tuple[Shares, Shares]:
-    """The similarities of the items nearest to each query, best first: of all items, and of that half of them.
+def _nearest(passages: Passages, queries: Queries, masks: Sequence[Mask | None]) -> list[Shares]:
+    """The similarities of the items nearest to each query, best first: for each mask, of the items that it has.
 
-    Of items that do not count, and of that which the query is of, it is minus infinity.
+    Of that which the query is of it is minus infinity.
     """
-    best, filtered = (np.full((len(queries.vectors), 0), -np.inf) for _ in range(2))
+    best = [np.full((len(queries.vectors), 0), -np.inf) for _ in masks]
     for first in range(0, passages.item_count, BLOCK_ITEMS):
         last = min(first + BLOCK_ITEMS, passages.item_count)
         scores = _of_items(passages, queries.vectors, first, last)
         let_go(passages.vectors)
-        if passages.live is not None:
-            scores[:, ~passages.live[first:last]] = -np.inf
         own = np.flatnonzero((queries.own >= first) & (queries.own < last))
         scores[own, queries.own[own] - first] = -np.inf
-        best = _best_of(best, scores)
-        filtered = _best_of(filtered, scores[:, half[first:last]])
-    return -np.sort(-best, axis=1), -np.sort(-filtered, axis=1)
+        for at, mask in enumerate(masks):
+            best[at] = _best_of(best[at], scores if mask is None else scores[:, mask[first:last]])
+    return [-np.sort(-each, axis=1) for each in best]
 
 
 def _of_items(passages: Passages, queries: Vectors, first: int, last: int) -> npt.NDArray[np.float32]:
