@@ -25,8 +25,8 @@ demo: $(INSTALLED) ## index Python's own documentation and serve it (ARGS=--ask:
 serve: $(INSTALLED) ## answer searches over HTTP (ARGS="--port 8000")
 	@$(BIN)/parecido serve $(ARGS)
 
-test: $(INSTALLED) ## run the tests, offline (ARGS="-k filters -x")
-	@HF_HUB_OFFLINE=1 $(BIN)/pytest $(ARGS)
+test: $(INSTALLED) ## run the tests, offline, by two processes (ARGS="-k filters -x", or "-n 0" for one process)
+	@HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 soak: $(INSTALLED) ## kill 200 runs at random moments, and 50 that pay for vectors, and see that nothing is lost (ARGS="--seed 7")
 	@HF_HUB_OFFLINE=1 $(BIN)/python tests/soak.py $(ARGS)
