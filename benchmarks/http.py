@@ -16,26 +16,23 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
 
-from benchmarks.load import Median, Outcome, load, median, post
+from benchmarks._exact import Exact
+from benchmarks._processes import answers, running, service, soon
+from benchmarks._stored import read
+from benchmarks.load import Median, Outcome, ask, load, median, post
 from benchmarks.stores import COLLECTION, Asked, make
 
 SEARCH = f"/v1/collections/{COLLECTION}/search"
@@ -84,18 +81,6 @@ def by_text(asked: Asked) -> Callable[[], Sequence[bytes]]:
 
 
 @contextlib.contextmanager
-def service(store: Path, workers: int, log: Path) -> Iterator[int]:
-    """`parecido serve`, ready, and its port."""
-    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--store", str(store)]
-    command += ["--workers", str(workers)] if workers > 1 else []
-    with log.open("wb") as out, running(command, stderr=out):
-        port = _soon(lambda: _port_in(log))
-        _soon(lambda: _answers(f"http://127.0.0.1:{port}/readyz"))
-        time.sleep(3 * (workers - 1))  # each worker is ready by itself
-        yield port
-
-
-@contextlib.contextmanager
 def floor(kind: str, store: Path, workers: int) -> Iterator[int]:
     """One of the bare servers, and its port."""
     with socket.socket() as listener:
@@ -104,68 +89,17 @@ def floor(kind: str, store: Path, workers: int) -> Iterator[int]:
         command = [sys.executable, "-m", "benchmarks.floor", kind, str(store), str(listener.fileno()), str(workers)]
         with running(command, pass_fds=[listener.fileno()]):
             port = listener.getsockname()[1]
-            _soon(lambda: _answers(f"http://127.0.0.1:{port}/openapi.json" if kind == "echo" else None) or True)
+            soon(lambda: kind != "echo" or answers(f"http://127.0.0.1:{port}/openapi.json"))
             yield port
 
 
-@contextlib.contextmanager
-def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of its own group, until it is not needed any more."""
-    process = subprocess.Popen(command, start_new_session=True, **options)
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 15)
-        process.wait()
-
-
-def _port_in(log: Path) -> int | None:
-    match = re.search(r" on http://[^ ]*:(\d+), docs on", log.read_text(encoding="utf-8"))
-    return int(match[1]) if match else None
-
-
-def _answers(url: str | None) -> bool:
-    if url is None:
-        return True
-    try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            return bool(answer.status == 200)
-    except urllib.error.URLError:
-        return False
-
-
-def _soon(found: Any) -> Any:
-    end = time.monotonic() + 120
-    while not (value := found()):
-        if time.monotonic() > end:
-            raise TimeoutError("a server did not come up")
-        time.sleep(0.05)
-    return value
-
-
-def recall(port: int, asked: Asked, share: int | None, limit: int = 10) -> tuple[float, int]:
+def recall(port: int, asked: Asked, share: int | None) -> tuple[float, int]:
     """The share of the exact hits that the service finds, and how many answers have fewer than there are."""
-    total = found = short = 0
-    parts = [part.segment for part in asked.snapshot.segments]
-    for vector in asked.vectors[:50]:
-        scores = np.concatenate([part.vectors @ vector for part in parts])
-        if share:
-            passing = np.concatenate([part.column("share").to_numpy() for part in parts]) < share
-            scores = scores[passing]
-        wanted = min(limit, len(scores))
-        least = float(np.partition(scores, -wanted)[-wanted])
-        body = {"vector": vector.tolist(), "limit": limit}
-        body |= {"filter": {"share": {"$lt": share}}} if share else {}
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}{SEARCH}", orjson.dumps(body), {"content-type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            hits = orjson.loads(answer.read())["hits"]
-        total += wanted
-        found += sum(hit["similarity"] >= least - 2e-6 for hit in hits)
-        short += len(hits) < wanted
-    return found / total, short
+    stored = read(asked.snapshot)
+    requests = by_vector(asked, SEARCH, share)()[:50]
+    answered = [[hit["id"] for hit in orjson.loads(ask("127.0.0.1", port, each))["hits"]] for each in requests]
+    found = Exact(stored.items, stored.vectors, stored.shares).recall(zip(asked.vectors, answered, strict=False), share)
+    return found.share, found.short
 
 
 def measure(servers: Sequence[Server], connections: Sequence[int], rounds: int, seconds: float) -> Cells:

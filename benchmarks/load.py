@@ -25,6 +25,7 @@ import orjson
 
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
+_GOOD = b"HTTP/1.1 200"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,22 @@ def load(host: str, port: int, requests: Sequence[bytes], connections: int, seco
     return Outcome(**json.loads(done.stdout))
 
 
+def ask(host: str, port: int, request: bytes) -> bytes:
+    """The body of the answer to one request; raises ConnectionError with what came where it is no 200."""
+    with socket.create_connection((host, port)) as opened:
+        opened.sendall(request)
+        received, wanted = b"", 0
+        while not wanted or len(received) < wanted:
+            part = opened.recv(1 << 18)
+            if not part:
+                raise ConnectionError(f"The server closed a connection after {received[:400]!r}.")
+            received += part
+            wanted = wanted or _whole_length(received)
+    if not received.startswith(_GOOD):
+        raise ConnectionError(f"The server answered {received.decode()[:400]!r}.")
+    return received.partition(_END)[2]
+
+
 @dataclass
 class _Connection:
     """One client: what it waits for, and since when."""
@@ -151,7 +168,7 @@ class _Loop:
             client.wanted = _whole_length(client.received)
         if client.wanted and len(client.received) >= client.wanted:
             taken = time.perf_counter() - client.began
-            if client.received.startswith(b"HTTP/1.1 200"):
+            if client.received.startswith(_GOOD):
                 self._counts.times.append(taken)
             else:
                 self._counts.failures += 1
