@@ -1,4 +1,4 @@
-"""On what machine was something measured, and was it idle?"""
+"""On what machine was something measured, was it idle, and how much of its memory did a process take?"""
 
 from __future__ import annotations
 
@@ -73,3 +73,15 @@ def _ticks() -> tuple[int, int] | None:
         return None
     user, nice, system, idle, wait, *others = map(int, path.read_text().split("\n", 1)[0].split()[1:9])
     return idle + wait, user + nice + system + idle + wait + sum(others)
+
+
+def mapped(name: str, process: int | str = "self") -> int:
+    """Bytes of the PSS of mapped files of that name in a process; 0 where the system does not tell."""
+    smaps = Path(f"/proc/{process}/smaps")
+    total, wanted = 0, False
+    for line in smaps.read_text().splitlines() if smaps.exists() else ():
+        if "-" in line.split(" ", 1)[0]:
+            wanted = line.endswith(name)
+        elif wanted and line.startswith("Pss:"):
+            total += int(line.split()[1]) * 1024
+    return total

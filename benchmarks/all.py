@@ -11,13 +11,15 @@ of stores are made up. `--only` without a name runs none and writes RESULTS.md f
 everything works, in a minute or two; it keeps and writes apart. With code 1 it leaves where one of those that were run
 failed or found a promise not kept.
 
-The folder holds stores as well, so that a second run takes less time: about 4 GB, which may be deleted at any time.
+The folder holds stores as well, about 4 GB, so that two benchmarks can ask the same and a second run takes less time;
+they are made anew where the code that makes them has changed, and may be deleted at any time.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +34,7 @@ import orjson
 from benchmarks import _kept
 from benchmarks._kept import Kept, Run
 from benchmarks._machine import busy, load_average, machine
-from benchmarks._plan import FOLDER, Job, plan, questions
+from benchmarks._plan import FOLDER, Job, plan, questions, stores_of
 from benchmarks._results import Shown, results
 from benchmarks.figures import Aim, Figure
 from indexer.demo import write_corpus
@@ -134,6 +136,8 @@ def main() -> int:
 def _run_all(jobs: Sequence[Job], wanted: Sequence[Job], folder: Path, texts: Path, path: Path) -> int:
     if any(job.needs_texts for job in wanted):
         write_texts(texts)
+    for old in {*(folder / "stores").glob("*")} - {stores_of(folder)} if wanted else ():
+        shutil.rmtree(old)
     ended = []
     try:
         for job in wanted:

@@ -32,12 +32,21 @@ import orjson
 from benchmarks._exact import Exact
 from benchmarks._processes import answers, running, service, soon
 from benchmarks._stored import read
+from benchmarks.figures import Aim, Figure, add_option, append, figure
 from benchmarks.load import Median, Outcome, ask, load, median, post
 from benchmarks.stores import COLLECTION, Asked, make
 
 SEARCH = f"/v1/collections/{COLLECTION}/search"
 FILTERS = {"vector": None, "filter 1 %": 1, "filter 10 %": 10, "filter 50 %": 50}
 RECALL = 0.99
+AIMS = {
+    "of bare Starlette": Aim("at least", 0.75),
+    "p50, of the model alone": Aim("at most", 1.3),
+    "recall": Aim("at least", RECALL),
+    "short answers": Aim("at most", 0),
+}
+AIMED = (2, 8)
+"""Workers and connections of which the first aim is."""
 TEXTS_A_ROUND = 100
 
 
@@ -58,6 +67,7 @@ class Cell:
     rounds: list[Outcome] = field(default_factory=list)
 
 
+NAMES = {"parecido": "Parecido", "starlette": "bare Starlette", "echo": "FastAPI echo"}
 Cells = dict[tuple[str, str, int], Cell]
 
 
@@ -131,7 +141,28 @@ def table(cells: Cells) -> None:
         )
 
 
-def text_latency(port: int, asked: Asked, rounds: int) -> None:
+def speeds(cells: Cells, workers: int) -> list[Figure]:
+    """Rates, times, and the ratios to what stands beside, round by round."""
+    group, seen = _group(workers), []
+    for (name, kind, clients), cell in cells.items():
+        what = f"{clients} connection{'s' if clients > 1 else ''}, {kind}, {NAMES[name]}"
+        seen.append(figure(group, what, "answers", [one.rate for one in cell.rounds], "/s"))
+        seen.append(figure(group, what, "p50", [one.p50 for one in cell.rounds], "ms"))
+        seen.append(figure(group, what, "p99", [one.p99 for one in cell.rounds], "ms"))
+        for other, column in (("starlette", "of bare Starlette"), ("echo", "of a FastAPI echo")):
+            beside = cells.get((other, kind, clients))
+            if name == "parecido" and beside:
+                ratios = [ours.rate / theirs.rate for ours, theirs in zip(cell.rounds, beside.rounds, strict=True)]
+                aim = AIMS.get(column) if (workers, clients) == AIMED else None
+                seen.append(figure(group, what, column, ratios, "", aim))
+    return seen
+
+
+def _group(workers: int) -> str:
+    return f"HTTP, {workers} worker{'s' if workers > 1 else ''}"
+
+
+def text_latency(port: int, asked: Asked, rounds: int, workers: int) -> list[Figure]:
     """One client asks by text, in turn with the model alone; no text is asked twice."""
     command = [sys.executable, "-m", "benchmarks.floor", "model", str(asked.store)]
     with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as alone:
@@ -148,6 +179,13 @@ def text_latency(port: int, asked: Asked, rounds: int) -> None:
             pairs.append((ours / bare, ours, bare))
     ratio, ours, bare = sorted(pairs)[len(pairs) // 2]
     print(f"text, one client: p50 {ours:.2f} ms, the model alone {bare:.2f} ms, ratio {ratio:.2f}")
+    ratios, ours_each, bare_each = zip(*pairs, strict=True)
+    group, what = f"{_group(workers)}: texts", "1 connection, in turn with the model alone"
+    return [
+        figure(group, what, "p50", ours_each, "ms"),
+        figure(group, what, "the model alone", bare_each, "ms"),
+        figure(group, what, "p50, of the model alone", ratios, "", AIMS["p50, of the model alone"]),
+    ]
 
 
 def main() -> int:
@@ -162,6 +200,7 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="+", default=[*FILTERS, "text"], help="(default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each load (default: %(default)s)")
+    add_option(parser)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="parecido-") as temporary:
@@ -186,16 +225,24 @@ def _with_workers(asked: Asked, workers: int, options: argparse.Namespace, folde
         print(f"\n{workers} worker{'s' if workers > 1 else ''}, {options.rounds} rounds of {options.seconds} s")
         cells = measure(servers, options.connections, options.rounds, options.seconds)
         table(cells)
+        append(options.figures, speeds(cells, workers))
         if "text" in kinds:
-            text_latency(port, asked, options.rounds)
-        worst = 1.0
-        for kind, share in FILTERS.items():
-            if kind in kinds:
-                figure, short = recall(port, asked, share)
-                print(f"{kind}: recall {figure:.4f}, {short} of 50 answers short")
-                worst = min(worst, figure)
+            append(options.figures, text_latency(port, asked, options.rounds, workers))
+        found = {kind: recall(port, asked, share) for kind, share in FILTERS.items() if kind in kinds}
+        append(options.figures, recalls(found, workers))
         failed = any(outcome.failures for cell in cells.values() for outcome in cell.rounds)
-        return int(failed or worst < RECALL)
+        return int(failed or min((share for share, _ in found.values()), default=1.0) < RECALL)
+
+
+def recalls(found: Mapping[str, tuple[float, int]], workers: int) -> list[Figure]:
+    """What is found of the nearest, and how many of 50 answers have fewer hits than there are."""
+    group, seen = f"{_group(workers)}: recall", []
+    for kind, (share, short) in found.items():
+        print(f"{kind}: recall {share:.4f}, {short} of 50 answers short")
+        aim = AIMS["recall"] if FILTERS[kind] else None
+        seen.append(figure(group, kind, "recall", [share], "", aim))
+        seen.append(figure(group, kind, "short answers", [short], "", AIMS["short answers"]))
+    return seen
 
 
 if __name__ == "__main__":

@@ -125,6 +125,7 @@ def test_aims_are_judged_by_the_median_and_a_miss_has_its_reason(tmp_path: Path)
 
 
 def test_every_benchmark_of_the_plan_is_there_and_takes_its_arguments(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
     for small in (True, False):
         jobs = plan(tmp_path, tmp_path / "data", tmp_path / "texts", small)
         assert len({job.name for job in jobs}) == len(jobs)
