@@ -68,19 +68,26 @@ def plan(folder: Path, data: Path | None, texts: Path, small: bool) -> Sequence[
     asked = str(stores_of(folder) / f"asked-{_which(data)}")
     of_user = ("--data", str(data)) if data else ()
     if small:
-        tiny = ("--items", "500", "--rounds", "1", "--seconds", "0.3")
+        tiny = ("--items", "500", "--rounds", "1", "--seconds", "0.5")
+        quick = ("--queries", "64", "--seconds", "0.5")
         few = ("--queries", "100", "--workers", "2", "--connections", "8")
         return (
             Job("embedding", (str(texts), "--texts", "200", "--parts", "2", "--starts", "1"), needs_texts=True),
             Job("ann", ("--dimension", "64", "--sizes", "2000", "40000", "--queries", "64", "--keep", stores)),
             Job("http", ("--store", asked, *of_user, *tiny, *few)),
             Job("ann-asked", ("--store", asked, "--queries", "64")),
+            Job("growth", ("--dimension", "64", "--sizes", "1000", "40000", *quick, "--keep", stores)),
+            Job("publishing", ("--items", "2000", "--swaps", "1", "--seconds", "0.5")),
             Job("small_runs", ("--items", "500", "--runs", "5", "--queries", "50")),
+            Job("peers", ("--store", asked, *of_user, *tiny)),
         )
     return (
         Job("embedding", (str(texts), "--texts", "4000"), needs_texts=True),
         Job("ann", ("--dimension", "256", "--sizes", "10000", "100000", "1000000", "--keep", stores)),
+        Job("growth", ("--dimension", "256", "--sizes", "10000", "100000", "1000000", "--keep", stores)),
         Job("http", ("--store", asked, *of_user, "--items", "39000")),
         Job("ann-asked", ("--store", asked)),
+        Job("peers", ("--store", asked, *of_user)),
+        Job("publishing", ("--items", "200000")),
         Job("small_runs", ("--runs", "300")),
     )

@@ -33,7 +33,7 @@ from benchmarks._beside import LIMIT, by_round, in_turn, on_files, recall_of
 from benchmarks._indexed import SCHEMA, build, made
 from benchmarks._machine import mapped
 from benchmarks._vectors import from_file
-from benchmarks.figures import Aim, Figure, add_option, append, figure
+from benchmarks.figures import Aim, Figure, add_option, figure, told
 from indexer import filters
 from indexer.search import Asked, nearest
 from indexer.segment import ANN, VECTORS
@@ -150,9 +150,7 @@ def report(size: Size, file: Path | None) -> bool:
     vectors = 4 * size.count * generation.fingerprint.dimension
     for name, file_name in (("index, of the vectors", ANN), ("vectors, of the vectors", VECTORS)):
         seen.append(size.figure("Mapped memory (PSS)", name, [mapped(file_name) / vectors]))
-    for one in seen:
-        print(f"  {one.column}: {one.median:,.4g}{one.unit} ({one.least:,.4g} to {one.most:,.4g})", flush=True)
-    append(file, seen)
+    told(file, seen)
     return worst >= size.target - TOLERANCE
 
 

@@ -134,7 +134,7 @@ def table(cells: Cells) -> None:
     figures: dict[tuple[str, str, int], Median] = {key: median(cell.rounds) for key, cell in cells.items()}
     for (name, kind, clients), m in sorted(figures.items(), key=lambda entry: (entry[0][2], entry[0][1], entry[0][0])):
         beside = figures.get(("starlette", kind, clients))
-        ratio = f"{m.rate / beside.rate:9.2f}" if beside and name == "parecido" else ""
+        ratio = f"{m.rate / beside.rate:9.2f}" if beside and beside.rate and name == "parecido" else ""
         print(
             f"{name:<12}{kind:<14}{clients:>5}{m.rate:>9.0f}{m.lowest:>9.0f}{m.highest:>9.0f}{m.p50:>9.2f}{m.p99:>9.2f}"
             f"{ratio}"
@@ -151,7 +151,7 @@ def speeds(cells: Cells, workers: int) -> list[Figure]:
         seen.append(figure(group, what, "p99", [one.p99 for one in cell.rounds], "ms"))
         for other, column in (("starlette", "of bare Starlette"), ("echo", "of a FastAPI echo")):
             beside = cells.get((other, kind, clients))
-            if name == "parecido" and beside:
+            if name == "parecido" and beside and all(each.rate for each in beside.rounds):
                 ratios = [ours.rate / theirs.rate for ours, theirs in zip(cell.rounds, beside.rounds, strict=True)]
                 aim = AIMS.get(column) if (workers, clients) == AIMED else None
                 seen.append(figure(group, what, column, ratios, "", aim))
