@@ -1,0 +1,116 @@
+"""What came of a comparison, for people and for `figures`?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks._exact import Recall
+from benchmarks._peer_processes import Filled
+from benchmarks._peers import Peer
+from benchmarks.figures import Aim, Figure, figure
+from benchmarks.load import Outcome, median
+
+OURS = "Parecido"
+NEXT = "the service, the peer and who asks them share the machine's cores; next would be less work for each request"
+AIMS = {
+    ("chroma", "vector", 8, 2): Aim("at least", 10, NEXT),
+    ("txtai", "text", 32, 2): Aim("at least", 4, NEXT),
+}
+"""Of the ratio of rates: the peer, the kind, connections, and our workers."""
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """The rounds of both, one kind of question, one number of connections."""
+
+    kind: str
+    clients: int
+    workers: int
+    """Of the service; the peer has what it has."""
+    ours: Sequence[Outcome]
+    theirs: Sequence[Outcome]
+
+    @property
+    def ratios(self) -> list[float]:
+        """The service's rate to the peer's, round by round; without the rounds in which the peer answered nothing."""
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return [ours.rate / theirs.rate for ours, theirs in pairs if theirs.answers]
+
+    @property
+    def failures(self) -> int:
+        """Of both."""
+        return sum(outcome.failures for outcome in (*self.ours, *self.theirs))
+
+
+@dataclass
+class Comparison:
+    """All that was seen of a peer, and of the service beside it."""
+
+    peer: Peer
+    filled: Filled
+    rows: list[Row] = field(default_factory=list)
+    our_recall: Mapping[str, Recall] = field(default_factory=dict)
+    """By kind."""
+    recall: Mapping[str, Recall] = field(default_factory=dict)
+    our_memory: dict[int, int] = field(default_factory=dict)
+    """By the number of workers."""
+    memory: int = 0
+
+
+def good(seen: Comparison) -> bool:
+    """Whether all was answered and every aim is met."""
+    missed = [one for one in measured(seen) if one.aim and not one.aim.met(one.median)]
+    return not missed and not any(row.failures for row in seen.rows)
+
+
+def table(seen: Comparison) -> Iterator[str]:
+    """The lines that a person reads."""
+    yield f"{seen.filled.about}: filled in {seen.filled.seconds:.1f} s, {seen.memory / MEGABYTE:.0f} MB"
+    for workers, taken in seen.our_memory.items():
+        yield f"{OURS} with {_workers(workers)}: {taken / MEGABYTE:.0f} MB"
+    heads = ("a second", "least", "most", "p50 ms", "p99 ms", "recall", "short", "ratio")
+    yield f"{'':<22}{'kind':<18}{'conn':>5}" + "".join(f"{head:>9}" for head in heads)
+    for row in seen.rows:
+        ratio = f"{figure('', '', '', row.ratios).median:9.2f}" if row.ratios else ""
+        ours = f"{OURS}, {_workers(row.workers)}"
+        yield _line(ours, row, row.ours, seen.our_recall) + ratio
+        yield _line(seen.peer.title, row, row.theirs, seen.recall)
+
+
+def _line(name: str, row: Row, rounds: Sequence[Outcome], recalls: Mapping[str, Recall]) -> str:
+    m, recall = median(rounds), recalls[row.kind]
+    speed = f"{m.rate:>9.0f}{m.lowest:>9.0f}{m.highest:>9.0f}{m.p50:>9.2f}{m.p99:>9.2f}"
+    return f"{name:<22}{row.kind:<18}{row.clients:>5}{speed}{recall.share:>9.4f}{recall.short:>9}"
+
+
+def measured(seen: Comparison) -> list[Figure]:
+    """All that was measured: of each row both sides and their ratio, then what a peer takes."""
+    group, title = f"Beside {seen.filled.about}", seen.peer.title
+    made = [one for row in seen.rows for one in _of_row(group, row, seen)]
+    made += [
+        figure(group, f"memory, {_workers(workers)}", OURS, [taken / MEGABYTE], "MB")
+        for workers, taken in seen.our_memory.items()
+    ]
+    made.append(figure(group, "memory", title, [seen.memory / MEGABYTE], "MB"))
+    made.append(figure(group, "filling", title, [seen.filled.seconds], "s"))
+    return made
+
+
+def _of_row(group: str, row: Row, seen: Comparison) -> Iterator[Figure]:
+    what = f"{row.kind}, {row.clients} connection{'s' * (row.clients > 1)}, {_workers(row.workers)}"
+    sides = ((OURS, row.ours, seen.our_recall), (seen.peer.title, row.theirs, seen.recall))
+    for name, rounds, recalls in sides:
+        yield figure(group, what, name, [outcome.rate for outcome in rounds], "/s")
+        yield figure(group, what, f"{name}, p50", [outcome.p50 for outcome in rounds], "ms")
+        yield figure(group, what, f"{name}, p99", [outcome.p99 for outcome in rounds], "ms")
+        yield figure(group, what, f"{name}, recall", [recalls[row.kind].share])
+        yield figure(group, what, f"{name}, short", [recalls[row.kind].short / recalls[row.kind].answers])
+    if row.ratios:
+        aim = AIMS.get((seen.peer.name, row.kind, row.clients, row.workers))
+        yield figure(group, what, "ratio", row.ratios, aim=aim)
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'s' * (count > 1)}"
