@@ -86,30 +86,34 @@ def _line(name: str, row: Row, rounds: Sequence[Outcome], recalls: Mapping[str, 
 
 
 def measured(seen: Comparison) -> list[Figure]:
-    """All that was measured: of each row both sides and their ratio, then what a peer takes."""
-    group, title = f"Beside {seen.filled.about}", seen.peer.title
-    made = [one for row in seen.rows for one in _of_row(group, row, seen)]
+    """All that was measured: both sides of each row, then what each side takes."""
+    made = [one for row in seen.rows for one in _of_row(row, seen)]
+    takes, title = f"{seen.filled.about}: what it takes", seen.peer.title
     made += [
-        figure(group, f"memory, {_workers(workers)}", OURS, [taken / MEGABYTE], "MB")
+        figure(takes, f"{OURS}, {_workers(workers)}", "memory", [taken / MEGABYTE], "MB")
         for workers, taken in seen.our_memory.items()
     ]
-    made.append(figure(group, "memory", title, [seen.memory / MEGABYTE], "MB"))
-    made.append(figure(group, "filling", title, [seen.filled.seconds], "s"))
+    made.append(figure(takes, title, "memory", [seen.memory / MEGABYTE], "MB"))
+    made.append(figure(takes, title, "filling", [seen.filled.seconds], "s"))
     return made
 
 
-def _of_row(group: str, row: Row, seen: Comparison) -> Iterator[Figure]:
-    what = f"{row.kind}, {row.clients} connection{'s' * (row.clients > 1)}, {_workers(row.workers)}"
-    sides = ((OURS, row.ours, seen.our_recall), (seen.peer.title, row.theirs, seen.recall))
-    for name, rounds, recalls in sides:
-        yield figure(group, what, name, [outcome.rate for outcome in rounds], "/s")
-        yield figure(group, what, f"{name}, p50", [outcome.p50 for outcome in rounds], "ms")
-        yield figure(group, what, f"{name}, p99", [outcome.p99 for outcome in rounds], "ms")
-        yield figure(group, what, f"{name}, recall", [recalls[row.kind].share])
-        yield figure(group, what, f"{name}, short", [recalls[row.kind].short / recalls[row.kind].answers])
+def _of_row(row: Row, seen: Comparison) -> Iterator[Figure]:
+    group = f"{seen.filled.about}: beside the service"
+    asked = f"{row.kind}, {row.clients} connection{'s' * (row.clients > 1)}"
+    ours, theirs = f"{asked}: {OURS}, {_workers(row.workers)}", f"{asked}: {seen.peer.title}, beside {row.workers}"
+    for what, rounds, recall in (
+        (ours, row.ours, seen.our_recall[row.kind]),
+        (theirs, row.theirs, seen.recall[row.kind]),
+    ):
+        yield figure(group, what, "answers", [outcome.rate for outcome in rounds], "/s")
+        yield figure(group, what, "p50", [outcome.p50 for outcome in rounds], "ms")
+        yield figure(group, what, "p99", [outcome.p99 for outcome in rounds], "ms")
+        yield figure(group, what, "recall", [recall.share])
+        yield figure(group, what, "short answers", [recall.short / recall.answers])
     if row.ratios:
         aim = AIMS.get((seen.peer.name, row.kind, row.clients, row.workers))
-        yield figure(group, what, "ratio", row.ratios, aim=aim)
+        yield figure(group, ours, "of the peer's rate", row.ratios, aim=aim)
 
 
 def _workers(count: int) -> str:
