@@ -46,20 +46,20 @@ class Exact:
         self._shares = np.empty(len(self._names))
         self._shares[self._of_row] = shares
 
-    def recall(self, asked: Iterable[tuple[Vectors, Sequence[str]]], share: int | None) -> Recall:
-        """Of queries, and the ids that each was answered with."""
+    def recall(self, asked: Iterable[tuple[Vectors, Sequence[str]]], share: int | None, limit: int = LIMIT) -> Recall:
+        """Of queries, and the ids that each was answered with by a server that was asked for so many."""
         found = total = short = count = 0
         for vector, ids in asked:
             best = self._best(vector, share)
             passing = int(np.isfinite(best).sum())
-            wanted = min(LIMIT, passing)
+            wanted = min(limit, passing)
             least = float(np.partition(best, -wanted)[-wanted]) if wanted else np.inf
             good = {id for id in ids if id in self._names and best[self._names[id]] >= least - TIES}
             found += min(wanted, len(good))
             total += wanted
             short += len(ids) < wanted
             count += 1
-        return Recall(found / total, short, count)
+        return Recall(found / total if total else 1.0, short, count)
 
     def _best(self, vector: Vectors, share: int | None) -> npt.NDArray[np.float64]:
         best = np.full(len(self._names), -np.inf)

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,12 +26,12 @@ ENDS_WITHIN = 30
 @contextlib.contextmanager
 def service(store: Path, workers: int, log: Path) -> Iterator[int]:
     """`parecido serve`, ready, and its port."""
-    with serving(store, workers, log) as (port, _):
+    with serving_ours(store, workers, log) as (port, _):
         yield port
 
 
 @contextlib.contextmanager
-def serving(store: Path, workers: int, log: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def serving_ours(store: Path, workers: int, log: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """`parecido serve`, ready: its port and its process."""
     command = [sys.executable, "-m", "service", "serve", "--port", "0", "--store", str(store)]
     command += ["--workers", str(workers)] if workers > 1 else []
@@ -78,7 +77,7 @@ def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
             return bool(answer.status == 200)
-    except urllib.error.URLError:
+    except OSError:
         return False
 
 
