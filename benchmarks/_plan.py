@@ -62,32 +62,38 @@ def plan(folder: Path, data: Path | None, texts: Path, small: bool) -> Sequence[
     """What is run, in this order; stores that several ask are kept in the folder.
 
     `data` is the user's file, `texts` that or one of what is on the machine. Together about 45 minutes on two idle
-    cores, one or two if small.
+    cores; two if small, where peers are asked only once they are installed.
     """
     stores = str(stores_of(folder))
     asked = str(stores_of(folder) / f"asked-{_which(data)}")
     of_user = ("--data", str(data)) if data else ()
     if small:
-        tiny = ("--items", "500", "--rounds", "1", "--seconds", "0.5")
-        quick = ("--queries", "64", "--seconds", "0.5")
-        few = ("--queries", "100", "--workers", "2", "--connections", "8")
-        return (
-            Job("embedding", (str(texts), "--texts", "200", "--parts", "2", "--starts", "1"), needs_texts=True),
-            Job("ann", ("--dimension", "64", "--sizes", "2000", "40000", "--queries", "64", "--keep", stores)),
-            Job("http", ("--store", asked, *of_user, *tiny, *few)),
-            Job("ann-asked", ("--store", asked, "--queries", "64")),
-            Job("growth", ("--dimension", "64", "--sizes", "1000", "40000", *quick, "--keep", stores)),
-            Job("publishing", ("--items", "2000", "--swaps", "1", "--seconds", "0.5")),
-            Job("small_runs", ("--items", "500", "--runs", "5", "--queries", "50")),
-            Job("peers", ("--store", asked, *of_user, *tiny)),
-        )
+        return _small(texts, stores, asked, of_user)
+    sizes = ("--dimension", "256", "--sizes", "10000", "100000", "1000000", "--keep", stores)
     return (
         Job("embedding", (str(texts), "--texts", "4000"), needs_texts=True),
-        Job("ann", ("--dimension", "256", "--sizes", "10000", "100000", "1000000", "--keep", stores)),
-        Job("growth", ("--dimension", "256", "--sizes", "10000", "100000", "1000000", "--keep", stores)),
+        Job("ann", sizes),
+        Job("growth", sizes),
         Job("http", ("--store", asked, *of_user, "--items", "39000")),
         Job("ann-asked", ("--store", asked)),
         Job("peers", ("--store", asked, *of_user)),
         Job("publishing", ("--items", "200000")),
         Job("small_runs", ("--runs", "300")),
     )
+
+
+def _small(texts: Path, stores: str, asked: str, of_user: Sequence[str]) -> Sequence[Job]:
+    tiny = ("--items", "500", "--rounds", "1", "--seconds", "0.5")
+    few = ("--queries", "100", "--workers", "2", "--connections", "8")
+    quick = ("--queries", "64", "--seconds", "0.5", "--starts", "1")
+    jobs = (
+        Job("embedding", (str(texts), "--texts", "200", "--parts", "2", "--starts", "1"), needs_texts=True),
+        Job("ann", ("--dimension", "64", "--sizes", "2000", "40000", "--queries", "64", "--keep", stores)),
+        Job("growth", ("--dimension", "64", "--sizes", "2000", "40000", *quick, "--keep", stores)),
+        Job("http", ("--store", asked, *of_user, *tiny, *few)),
+        Job("ann-asked", ("--store", asked, "--queries", "64")),
+        Job("publishing", ("--items", "2000", "--swaps", "1", "--seconds", "0.5")),
+        Job("small_runs", ("--items", "500", "--runs", "5", "--queries", "50")),
+    )
+    installed = (FOLDER / "peer_servers" / ".venv").exists()
+    return (*jobs, Job("peers", ("--store", asked, *of_user, *tiny))) if installed else jobs

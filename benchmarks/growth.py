@@ -46,7 +46,6 @@ from indexer.vectors import Vectors
 
 GROUP = "Growth"
 ROUNDS = 5
-STARTS = 3
 SEARCH = f"/v1/collections/{COLLECTION}/search"
 IMPORTS = "import uvicorn, uvloop, httptools, service.cli, service.app"
 NOISE = 0.05
@@ -154,10 +153,10 @@ def memory(one: Made, workers: int, seconds: float) -> int:
     return sum(held)
 
 
-def serving(one: Made, count: int, seconds: float, largest: bool) -> list[Figure]:
+def serving(one: Made, count: int, seconds: float, times: int, largest: bool) -> list[Figure]:
     """How soon a service answers, and what its workers share."""
     aims = AIMS if largest else {}
-    starts, alone = [first_answer(one.store, one.queries[0]) for _ in range(STARTS)], [imports() for _ in range(STARTS)]
+    starts, alone = [first_answer(one.store, one.queries[0]) for _ in range(times)], [imports() for _ in range(times)]
     single, double = (memory(one, workers, seconds) for workers in (1, 2))
     what, group = f"{count:,} vectors", f"{GROUP}: serving"
     column = "two workers, of one"
@@ -224,6 +223,7 @@ def main() -> int:
     parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--queries", type=int, default=512)
     parser.add_argument("--seconds", type=float, default=5.0, help="that each worker is asked (default: %(default)s)")
+    parser.add_argument("--starts", type=int, default=3, help="of each service (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="keep the stores here, and take those that are there")
     add_option(parser)
     options = parser.parse_args()
@@ -231,7 +231,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="parecido-") as temporary:
         for count in sizes:
             one = made(options.keep or Path(temporary), count, options.dimension, options.recall, options.queries)
-            told(options.figures, serving(one, count, options.seconds, count == sizes[-1]))
+            told(options.figures, serving(one, count, options.seconds, options.starts, count == sizes[-1]))
             seen, times = asking(one, count)
             told(options.figures, seen)
             every.append(times)
