@@ -77,8 +77,10 @@ def _runs(every: Sequence[Shown]) -> list[str]:
         if not shown.kept:
             rows.append([shown.name, "not run yet", "", "", "", "", ""])
     head = ["benchmark", "began (UTC)", "took", "ended", "idle", "busy right before", "load average"]
-    told = f"A machine counts as idle where others keep {QUIET:g} cores or less busy in the two seconds before. The load average"
-    more = "is that of the minute before, in which the last benchmark may have ended."
+    told = (
+        f"A machine counts as idle where others keep {QUIET:g} cores or less busy in the two seconds before. The load"
+    )
+    more = "average is that of the minute before, in which the last benchmark may have ended."
     return ["## Runs", "", told, more, "", *_table(head, rows), ""]
 
 

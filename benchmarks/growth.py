@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import signal
 import socket
 import statistics
 import subprocess
@@ -227,6 +228,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep the stores here, and take those that are there")
     add_option(parser)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended
     sizes, every = sorted(options.sizes), []
     with tempfile.TemporaryDirectory(prefix="parecido-") as temporary:
         for count in sizes:
