@@ -45,5 +45,5 @@ format: $(INSTALLED) ## format the code and fix what can be fixed
 openapi: $(INSTALLED) ## write openapi.json anew, after a change of the routes
 	@$(BIN)/python tools/write_openapi.py > openapi.json.new && mv openapi.json.new openapi.json
 
-bench: $(INSTALLED) ## measure speed and recall (ARGS go to the benchmark)
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks $(ARGS)
+bench: $(INSTALLED) ## measure speed, recall and memory and write benchmarks/RESULTS.md (ARGS="NAME ..." for one alone)
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks $(or $(ARGS),all)
