@@ -72,7 +72,9 @@ def install(peer: Peer, venv: Path) -> float:
     began = time.perf_counter()
     if not (venv / "bin" / "python").exists():
         _carry_out([sys.executable, "-m", "venv", str(venv)])
-    _carry_out([str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", *wanted])
+    _carry_out(
+        [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
+    )
     stamp.write_text("\n".join(wanted), encoding="utf-8")
     return time.perf_counter() - began
 

@@ -96,7 +96,7 @@ def load(host: str, port: int, requests: Sequence[bytes], connections: int, seco
 
 def ask(host: str, port: int, request: bytes) -> bytes:
     """The body of the answer to one request; raises ConnectionError with what came where it is no 200."""
-    with socket.create_connection((host, port)) as opened:
+    with socket.create_connection((host, port), PATIENCE) as opened:
         opened.sendall(request)
         received, wanted = b"", 0
         while not wanted or len(received) < wanted:

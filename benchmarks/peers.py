@@ -48,7 +48,7 @@ from indexer.vectors import Vectors
 
 HOST = "127.0.0.1"
 QUERIES = 1_000
-JUDGED = 100
+JUDGED = 50
 """How many queries recall is measured with."""
 WORKERS = (2, 1)
 PLAIN = {"vector": (1, 8, 32), "text": (1, 32)}

@@ -192,7 +192,7 @@ def test_a_peer_is_installed_once(tmp_path: Path) -> None:
     assert install(CHROMA, tmp_path) > 0
     assert install(CHROMA, tmp_path) == 0
     (line,) = (tmp_path / "asked").read_text().splitlines()
-    assert line == f"-m pip install --quiet {' '.join(requirements('chroma'))}"
+    assert line == f"-m pip install --quiet --disable-pip-version-check {' '.join(requirements('chroma'))}"
 
 
 def test_a_peer_that_cannot_be_installed_says_why_and_is_tried_again(tmp_path: Path) -> None:

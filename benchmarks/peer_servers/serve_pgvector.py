@@ -2,7 +2,8 @@
 
 The index is HNSW with pgvector's defaults, m 16, ef_construction 64, ef_search 40, and cosine; `share` is a column with
 an index, all metadata one of jsonb. `hnsw.iterative_scan = strict_order`, without which a filter leaves most answers
-short; without a filter it changes nothing. Statements are prepared, eight connections are pooled, and all else is as
+short; without a filter it changes nothing. Whether to use the HNSW index is left to PostgreSQL, which compares all rows
+where there are few, or few that pass. Statements are prepared, eight connections are pooled, and all else is as
 PostgreSQL has it by default. It refuses to run as root: for root, its package adds a user `pgserver` to the machine.
 """
 
