@@ -150,7 +150,13 @@ class IndexAnswer(TypedDict):
     reason: str
     """Why it is of that kind."""
     queries: int
-    """How many were asked to measure it; 0 where it is exact by proof."""
+    """How many items were asked with to measure it; 0 where it is exact by proof."""
+    logged: int
+    """How many queries of a log were asked besides; of both, the figures are those of which less was found."""
+    gone: int
+    """Its items that were deleted or replaced when it was measured."""
+    measured_in: int | None
+    """The generation for which it was measured again, as so much had changed; null where it was as it was built."""
     efforts: dict[str, int | None]
     """By limit, how hard it looks: nodes kept in a graph's walk, or candidates compared; null where it is exact."""
 

@@ -25,11 +25,13 @@ from indexer.content import Content
 from indexer.errors import BrakeRefused, CollectionLocked, OnHold, StorageError
 from indexer.generation import Counts, Deleted, Generation
 from indexer.intake import Intake, Survivor, take_in, why_published
+from indexer.kept import measured_again
 from indexer.ledger import ledger
 from indexer.meter import Meter
 from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.providers import Providers
 from indexer.prune import prune
+from indexer.query_log import QueryLog
 from indexer.recall import agreed
 from indexer.report import (
     ByteCounts,
@@ -106,8 +108,12 @@ def _go(run: Run, cache: EmbeddingCache, batched: Batched) -> Report:
         raise BrakeRefused(f"Nothing was published: {taken.refused}.{listed}")
     later = batched.decide(taken)
     old, meter = run.published, batched.meter()
-    content = Content(run, taken, cache, meter, batched.withheld)
-    if old and taken.idle and not run.due:
+    asked = QueryLog(run.settings, run.fingerprint, run.providers, cache, run.folder)
+    idle = old is not None and taken.idle and not run.due
+    if later.publishes and not idle:
+        taken = measured_again(run, taken, asked.vectors)
+    content = Content(run, taken, cache, meter, batched.withheld, asked.vectors)
+    if idle:
         return _Result(run, taken, content, meter, old, []).report("nothing changed", published=False)
     if not later.publishes:
         return _Result(run, taken, content, meter, old, [], later.pending).report(later.reason, published=False)
@@ -149,9 +155,9 @@ def _note_vanishing(run: Run, taken: Intake) -> str:
 
 def _assemble(run: Run, taken: Intake, written: list[SegmentEntry]) -> Generation:
     folding = {fold.segment for fold in taken.folds}
-    kept = [s for s in taken.survivors if s.part.segment.entry.id not in folding]
-    segments = [*(s.part.segment.entry for s in kept), *written]
-    deleted = {s.part.segment.entry.id: _write_deleted(run, s) for s in kept if s.dead.any()}
+    kept = [s for s in taken.survivors if s.entry.id not in folding]
+    segments = [*(s.entry for s in kept), *written]
+    deleted = {s.entry.id: _write_deleted(run, s) for s in kept if s.dead.any()}
     return Generation(
         number=run.number,
         collection=run.folder.name,
@@ -172,7 +178,7 @@ def _assemble(run: Run, taken: Intake, written: list[SegmentEntry]) -> Generatio
 
 
 def _write_deleted(run: Run, survivor: Survivor) -> Deleted:
-    entry, dead = survivor.part.segment.entry, survivor.dead
+    entry, dead = survivor.entry, survivor.dead
     sealed = generations.write_deleted(run.folder, run.number, entry.id, dead)
     return Deleted(items=int(dead.sum()), passages=entry.passages - survivor.live_passages, file=sealed)
 
@@ -221,7 +227,9 @@ class _Result:
             model=run.fingerprint.name,
             items=items,
             passages=PassageCounts(now.counts.passages if now else 0, **asdict(self.content.counter)),
-            segments=SegmentCounts(len(old.segments) if old else 0, len(now.segments) if now else 0, merged),
+            segments=SegmentCounts(
+                len(old.segments) if old else 0, len(now.segments) if now else 0, merged, self.taken.measured
+            ),
             bytes=ByteCounts(
                 total=sum(entry.bytes for entry in now.segments) if now else 0,
                 written=sum(entry.bytes for entry in self.written),

@@ -26,6 +26,7 @@ CONFIG_FILE = "parecido.toml"
 DEFAULT_STORE = Path("parecido-data")
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 MOST_DAYS = timedelta.max.days
+MEMORY_BUDGET = 0.8
 
 COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -93,6 +94,10 @@ class CollectionSettings(_Frozen):
     passages: PassageSettings = PassageSettings()
     recall: Recall = 0.95
     """How much of what is nearest a search shall find, on average: a number between 0 and 1, or "exact" for all."""
+    memory_budget: float = Field(default=MEMORY_BUDGET, gt=0, le=8)
+    """Most that an index may take, as a share of what its vectors take; the recall comes first."""
+    query_log: Path | None = None
+    """A file of queries that people ask, one a line, with which indexes are tuned beside items of the collection."""
     allow_unread_deletions: bool = False
     """Whether items may be deleted in a run in which some rows' ids could not be read."""
     max_shrink: float = Field(default=0.2, ge=0, le=1)
@@ -275,6 +280,8 @@ def _check_no_key(document: Mapping[str, Any], path: Path) -> None:
 
 def _anchored(collection: CollectionSettings, base: Path, environment: Mapping[str, str]) -> CollectionSettings:
     update: dict[str, Any] = {"source": tuple(anchored(expand(s, environment), base) for s in collection.source)}
+    if collection.query_log is not None:
+        update["query_log"] = base / collection.query_log.expanduser()
     if (base / collection.model).is_dir():
         update["model"] = str(base / collection.model)
     return collection.model_copy(update=update)

@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from indexer import models
+from indexer.ann import Logged, nothing_logged
 from indexer.brakes import too_much_rejected, too_much_shrinks
 from indexer.changes import Pending
 from indexer.chunking import Chunker, document_chunker
@@ -67,7 +68,13 @@ class Content:
     """What one run writes, and what became of it."""
 
     def __init__(
-        self, run: Run, taken: Intake, cache: EmbeddingCache, meter: Meter, withheld: Withheld = nothing_withheld
+        self,
+        run: Run,
+        taken: Intake,
+        cache: EmbeddingCache,
+        meter: Meter,
+        withheld: Withheld = nothing_withheld,
+        logged: Logged = nothing_logged,
     ) -> None:
         self._run, self._taken, self._cache, self._meter, self._withheld = run, taken, cache, meter, withheld
         self.shape = SegmentShape(
@@ -76,6 +83,8 @@ class Content:
             run.fingerprint.dimension,
             run.settings.store_text,
             run.settings.least_recall,
+            run.settings.memory_budget,
+            logged,
         )
         """What all of it has in common."""
         self.counter = Counter()

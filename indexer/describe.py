@@ -65,5 +65,8 @@ def _index(entry: SegmentEntry, contract: Contract) -> IndexAnswer:
         kind=index.kind if index else "exact",
         reason=index.reason if index else "an earlier version built no other",
         queries=index.queries if index else 0,
+        logged=index.logged if index else 0,
+        gone=index.gone if index else 0,
+        measured_in=index.measured_in if index else None,
         efforts={str(limit): effort_for(index, limit, contract.target) for limit in LIMITS},
     )

@@ -19,8 +19,9 @@ from indexer.generation import Bits, Generation
 from indexer.items import FieldType, Rejected, Schema
 from indexer.merge import Fold, Size, plan_merge
 from indexer.models import Fingerprint
+from indexer.report import MeasuredAgain
 from indexer.run import REJECTS, Run
-from indexer.segment import ITEMS
+from indexer.segment import ITEMS, SegmentEntry
 from indexer.snapshot import LiveSegment, Snapshot, check_all
 from indexer.sources import open_source
 from indexer.sources.mapping import read_items
@@ -39,6 +40,8 @@ class Survivor:
     part: LiveSegment
     dead: Bits
     live_passages: int
+    entry: SegmentEntry
+    """As it will stand in the next generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Intake:
     """The published segments that are written again with what is new, or left out; none in a rebuild."""
     refused: str | None
     """Why the run must not go on."""
+    measured: tuple[MeasuredAgain, ...] = ()
+    """The survivors whose indexes were measured again."""
 
     @property
     def idle(self) -> bool:
@@ -172,7 +177,8 @@ def _survivors(published: Published, found: Comparison) -> list[Survivor]:
         if not dead.all():
             gone = int(dead[part.segment.item_rows].sum()) if dead.any() else 0
             part.segment.release()
-            survivors.append(Survivor(part, dead, part.segment.entry.passages - gone))
+            entry = part.segment.entry
+            survivors.append(Survivor(part, dead, entry.passages - gone, entry))
     return survivors
 
 

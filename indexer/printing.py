@@ -43,6 +43,7 @@ def report(report: Report) -> str:
     ]
     if (paid := report.paid).requests:
         lines.append(f"  {_paid(paid.tokens, paid.requests, paid.dollars, paid.estimated)}")
+    lines += [f"  measured again {one.segment}: {one.reason}" for one in report.segments.measured_again]
     if items.later:
         lines.append(f"  {_counted(items.later, 'item')} new or changed will be published when their texts are back")
     if items.held:
@@ -122,6 +123,9 @@ def _status_lines(one: StatusAnswer) -> Iterator[str]:
     current, run = one["current"], one["last_run"]
     age = f", {duration(current['age_seconds'])} ago" if current else ""
     yield f"{one['name']}: {_described(current) if current else 'nothing that can be served'}{age}"
+    if current and (again := [i["measured_in"] for i in current["recall"]["indexes"] if i["measured_in"]]):
+        which = _counted(len(again), "index", "indexes")
+        yield f"  {which} measured again as items went, last for generation {max(again)}"
     for number, problem in one["problems"].items():
         yield f"  generation {number} is damaged: {problem}"
     if one["held_at"]:

@@ -3,7 +3,8 @@
 Each index was measured when it was built, with queries that were not in it, and is asked with the least effort that
 surely reaches the collection's target. The whole finds at least what its worst segment finds: of what is nearest to
 all, a segment has to find its own nearest ones alone, and these are found first. Segments that are searched exactly
-find everything. What is deleted later is passed over, and more is fetched for it.
+find everything. What is deleted later is passed over, and more is fetched for it; where that has become much, an index
+is measured again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from collections.abc import Sequence
 from indexer.ann import LIMITS
 from indexer.generation import Contract, Whole
 from indexer.segment import SegmentEntry
+
+CHANGED = 0.05
+"""Share of the items that counted when an index was measured which may go before it is measured again."""
 
 
 def agreed(segments: Sequence[SegmentEntry], target: float | None) -> Contract:
@@ -31,3 +35,23 @@ def _whole(segments: Sequence[SegmentEntry], limit: int, target: float) -> Whole
         return None
     plain, filtered = min(r.figure for r in rungs), min(r.filtered for r in rungs)
     return Whole(limit, plain, filtered)
+
+
+def why_again(entry: SegmentEntry, gone: int, target: float | None) -> str | None:
+    """Why a segment's index is measured again, now that `gone` of its items do not count; None where it is not."""
+    index = entry.index
+    if target is None or index is None or index.kind == "exact":
+        return None
+    counted, changed = entry.items - index.gone, gone - index.gone
+    if changed <= CHANGED * counted:
+        return None
+    return f"{changed:,} of the {counted:,} items that it was measured with are deleted or replaced"
+
+
+def too_little(entry: SegmentEntry, target: float) -> str | None:
+    """Why a segment's index does not suit any more; None where it finds enough."""
+    index = entry.index
+    if index is None or index.kind == "exact" or index.finds(target):
+        return None
+    gone = f"{index.gone:,} of its {entry.items:,} items are gone"
+    return f"its index finds less than {target:g} of what is nearest, now that {gone}"

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from indexer import generation as generations
 from indexer import last_run, storage
+from indexer.ann import Aim
 from indexer.columns import MappedTable, to_hashes
 from indexer.errors import CorruptGeneration, StorageError
 from indexer.generation import Generation
@@ -104,8 +105,8 @@ def _mend(
     index = shared.entry.index
     built: dict[str, Sealed] = {}
     if ANN in broken:
-        entry, target = shared.entry, index.target if index else None
-        built[ANN], index = write_ann(new, entry.passages, entry.dimension, target, old)
+        entry, aim = shared.entry, Aim(index.target, index.memory_budget) if index else Aim()
+        built[ANN], index = write_ann(new, entry.passages, entry.dimension, aim, old)
     if IDS in broken:
         built[IDS] = _rebuilt_ids(old, new)
     if all(shared.entry.files[name] == sealed and not (old / name).is_dir() for name, sealed in built.items()):

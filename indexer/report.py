@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-STAGES = ("read", "compare", "model", "merge", "embed", "write", "verify", "publish")
+STAGES = ("read", "compare", "measure", "model", "merge", "embed", "write", "verify", "publish")
 
 
 class Progress(Protocol):
@@ -84,12 +84,21 @@ class Merged:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredAgain:
+    """A kept segment of which so much has changed that its index was measured again."""
+
+    segment: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentCounts:
     """How the run changed the segments."""
 
     before: int
     after: int
     merged: tuple[Merged, ...]
+    measured_again: tuple[MeasuredAgain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from indexer import ann, storage
-from indexer.ann import Advance, IndexEntry, Passages
+from indexer.ann import Advance, Aim, IndexEntry, Logged, Passages, nothing_logged
 from indexer.columns import Hashes, MappedTable, item_schema, metadata_columns, numbers, to_hashes
+from indexer.config import MEMORY_BUDGET
 from indexer.items import Schema, hash_content, hash_id
 from indexer.report import Progress, Stopwatch
 from indexer.segment import (
@@ -52,11 +53,20 @@ class SegmentShape:
     store_text: bool
     recall: float | None = None
     """How much of what is nearest their indexes shall find; None for all."""
+    memory_budget: float = MEMORY_BUDGET
+    """Most that these shall take, as a share of what their vectors take."""
+    logged: Logged = nothing_logged
+    """Queries of a log, with which these are tuned besides."""
 
     @property
     def most_passages(self) -> int:
         """A segment that holds as many is closed."""
         return SEGMENT_BYTES // (4 * self.dimension)
+
+    @property
+    def aim(self) -> Aim:
+        """What their indexes shall be like."""
+        return Aim(self.recall, self.memory_budget, self.logged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +151,7 @@ class SegmentWriter:
             IDS: write_ids(self._folder, np.concatenate(self._ids), np.concatenate(self._contents)),
         }
         shape = self._shape
-        files[ANN], index = write_ann(self._folder, self._passages, shape.dimension, shape.recall, progress=progress)
+        files[ANN], index = write_ann(self._folder, self._passages, shape.dimension, shape.aim, progress=progress)
         storage.sync_folder(self._folder)
         return SegmentEntry(
             id=self._folder.name,
@@ -192,21 +202,18 @@ def write_ann(
     folder: Path,
     passages: int,
     dimension: int,
-    recall: float | None = None,
+    aim: Aim,
     source: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Sealed, IndexEntry]:
-    """Build the index of a segment from its vectors and passages, by default those in the same folder, and write it.
-
-    What it finds of what is nearest is at least `recall`, everything where that is None.
-    """
+    """Build the index of a segment from its vectors and passages, by default those in the same folder, and write it."""
     source = source or folder
     with storage.disk(source / VECTORS, "read"):
         vectors = map_vectors(source / VECTORS, passages, dimension)
         items = numbers(MappedTable(source / PASSAGES).table["item"])
     with OutputFile(folder / ANN) as file, _told(progress, passages) as advance:
         one_each = len(items) == int(items[-1]) + 1 if passages else True
-        index = ann.build(Passages(vectors, None if one_each else items), recall, file, advance)
+        index = ann.build(Passages(vectors, None if one_each else items), aim, file, advance)
         return file.seal(), index
 
 

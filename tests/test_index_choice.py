@@ -23,6 +23,11 @@ PLENTY = 1 << 40
         (262_144, 256, int(0.8 * 262_144 * 1024), 0.95, "hnsw"),
         (262_144, 256, int(0.6 * 262_144 * 1024), 0.95, "hnsw-sq8"),
         (262_144, 256, int(0.4 * 262_144 * 1024), 0.95, "pq"),
+        (262_144, 384, int(0.8 * 262_144 * 1536), 0.95, "hnsw"),
+        (262_144, 384, int(0.6 * 262_144 * 1536), 0.95, "hnsw-sq8"),
+        (262_144, 384, int(0.4 * 262_144 * 1536), 0.95, "pq"),
+        (262_144, 384, int(0.4 * 262_144 * 1536), None, "exact"),
+        (3_000, 384, 0, 0.95, "exact"),
         (200_000, 100, 1000, 0.95, "exact"),
         (200_000, 100, PLENTY, 0.99, "hnsw"),
     ],
@@ -30,6 +35,19 @@ PLENTY = 1 << 40
 def test_the_kind_of_an_index(count: int, dimension: int, budget: int, recall: float | None, kind: Kind) -> None:
     choice = choose(count, dimension, budget, recall)
     assert (choice.kind, bool(choice.reason)) == (kind, True)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "budget", "reason"),
+    [
+        (384, 300_000_000, "200,000 vectors are many, and a graph over them takes 208,000,000 bytes"),
+        (384, 207_999_999, "of graphs over 200,000 vectors, one of 8-bit codes is within the memory budget of"),
+        (384, 1_000, "any graph over 200,000 vectors takes more than the memory budget of 1,000 bytes"),
+        (100, 1_000, "100 dimensions allow no 4-bit codes, and any graph takes more than the memory budget of 1,000"),
+    ],
+)
+def test_the_reason_names_the_budget_where_it_decides(dimension: int, budget: int, reason: str) -> None:
+    assert choose(200_000, dimension, budget, 0.95).reason.startswith(reason)
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,21 @@ An index proposes candidates for the exact rescoring that follows in `search`, a
     hnsw       a graph over half-precision codes
     hnsw-sq8   a graph over 8-bit codes, whose candidates are compared with the vectors themselves
 
-`choose` says which one suits how many vectors, `build` builds and tunes it, `open_index` opens it, `propose` asks it.
+`choose` says which one suits how many vectors, `build` builds and tunes it, `open_index` opens it, `propose` asks it,
+`measured_again` says what it finds when some of its items are gone.
 What an index that may leave something out was found to find, at which effort, is its `Ladder`. Only `kinds` and
 `opened` import faiss.
 
 File: FAISS's own format, read memory-mapped (IO_FLAG_MMAP_IFC), so that every process on a machine shares one copy.
 """
 
+from indexer.ann.again import measured_again
 from indexer.ann.asking import ERROR, Proposal, propose
-from indexer.ann.building import Advance, build
+from indexer.ann.building import Advance, Aim, build
 from indexer.ann.choice import KINDS, Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Figure, Frame, IndexEntry, Rung, effort_for, figure
 from indexer.ann.opened import AnnIndex, Candidates, Mask, open_index
-from indexer.ann.tuning import Passages, to_fetch
+from indexer.ann.tuning import Logged, Passages, Queries, nothing_logged, to_fetch
 from indexer.ann.ways import Plan, plan
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "KINDS",
     "LIMITS",
     "Advance",
+    "Aim",
     "AnnIndex",
     "Candidates",
     "Choice",
@@ -34,16 +37,20 @@ __all__ = [
     "Frame",
     "IndexEntry",
     "Kind",
+    "Logged",
     "Mask",
     "Passages",
     "Plan",
     "Proposal",
+    "Queries",
     "Rung",
     "build",
     "choose",
     "effort_for",
     "figure",
     "in_turn",
+    "measured_again",
+    "nothing_logged",
     "open_index",
     "plan",
     "propose",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,12 @@ from indexer.ann import kinds
 from indexer.ann.choice import Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Frame, IndexEntry
 from indexer.ann.opened import AnnIndex
-from indexer.ann.tuning import Passages, let_go, measured
+from indexer.ann.tuning import Logged, Passages, let_go, measured, nothing_logged
+from indexer.config import MEMORY_BUDGET
 from indexer.storage import OutputFile
 from indexer.vectors import Vectors
 
 BLOCK = 8192
-MEMORY_SHARE = 0.8
-"""Most that an index takes of what its vectors take."""
 SAMPLED_FROM = 50_000
 """Vectors from which on a graph of a few is tried before one of all."""
 SAMPLE, SAMPLE_EFFORT = 4096, 64
@@ -36,12 +35,22 @@ Advance = Callable[[int], None]
 """Told how many more vectors are in the index."""
 
 
-def build(
-    passages: Passages, recall: float | None, file: OutputFile, advance: Advance = lambda count: None
-) -> IndexEntry:
-    """Build the index of some passages that finds so much of what is nearest (None: all of it), and write it."""
-    count, dimension = passages.vectors.shape
-    first = choose(count, dimension, int(MEMORY_SHARE * 4 * count * dimension), recall)
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What an index shall be like."""
+
+    recall: float | None = None
+    """How much of what is nearest it shall find; None for all."""
+    memory_budget: float = MEMORY_BUDGET
+    """Most that it shall take, as a share of what its vectors take; the recall goes before it."""
+    logged: Logged = nothing_logged
+    """Queries of a log, with which it is tuned besides."""
+
+
+def build(passages: Passages, aim: Aim, file: OutputFile, advance: Advance = lambda count: None) -> IndexEntry:
+    """Build an index of some passages that finds as much as it shall, and write it."""
+    (count, dimension), recall = passages.vectors.shape, aim.recall
+    first = choose(count, dimension, round(aim.memory_budget * 4 * count * dimension), recall)
     for choice in in_turn(first, dimension):
         index = kinds.empty(choice.kind, dimension)
         if choice.kind == "exact" or recall is None:
@@ -49,16 +58,20 @@ def build(
         if choice.kind in ("hnsw", "hnsw-sq8") and _hopeless(choice.kind, passages.vectors, recall):
             continue
         kinds.train(index, passages.vectors)
-        known, queries = passages.held_out()
+        known, items = passages.held_out()
+        queries = items.and_logged(aim.logged())
         _fill(index, passages.vectors[: len(known.vectors)], advance)
         ladder = measured(AnnIndex(index, choice.kind), known, queries)
-        entry = IndexEntry(choice.kind, choice.reason, recall, len(queries), ladder)
-        if all(entry.rung(limit, recall) for limit in LIMITS):
+        entry = IndexEntry(
+            choice.kind, choice.reason, recall, queries.items, ladder,
+            logged=queries.logged, memory_budget=aim.memory_budget,
+        )  # fmt: skip
+        if entry.finds(recall):
             _fill(index, passages.vectors[len(known.vectors) :], advance)
             return _written(index, entry, file)
     _fill(index, passages.vectors, advance)
     kinds.write(index, file.write)
-    return IndexEntry("exact", choice.reason, recall)
+    return IndexEntry("exact", choice.reason, recall, memory_budget=aim.memory_budget)
 
 
 def _hopeless(kind: Kind, vectors: Vectors, recall: float) -> bool:
@@ -74,7 +87,7 @@ def _hopeless(kind: Kind, vectors: Vectors, recall: float) -> bool:
     _fill(index, known.vectors, lambda count: None)
     ladder = measured(AnnIndex(index, kind), known, queries)
     let_go(vectors)
-    rung = IndexEntry(kind, "", recall, len(queries), ladder).rung(LIMITS[0], recall)
+    rung = IndexEntry(kind, "", ladder=ladder).rung(LIMITS[0], recall)
     return rung is None or rung.effort > SAMPLE_EFFORT
 
 

@@ -71,6 +71,11 @@ def read(path: str) -> faiss.Index:
     return faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
 
 
+def read_whole(path: str) -> faiss.Index:
+    """The same in memory, where it may be changed."""
+    return faiss.read_index(path)
+
+
 def head(count: int, dimension: int) -> bytes:
     """How the file of an exact index begins: that of an empty one with the number of vectors and of bytes of codes.
 
@@ -112,6 +117,33 @@ def neighbours_length(index: faiss.Index) -> int:
 def enters_at(index: faiss.Index) -> int:
     """The row at which a walk of a graph begins."""
     return int(index.hnsw.entry_point)
+
+
+def on_upper_levels(index: faiss.Index) -> npt.NDArray[np.int64]:
+    """The rows that a walk of a graph may pass on its way to the lowest level."""
+    return np.flatnonzero(_mapped(index.hnsw.levels) > 1)
+
+
+def take_out(index: faiss.Index, rows: npt.NDArray[np.int64], vectors: Vectors) -> None:
+    """Change a graph as if some rows, which lie on its lowest level alone, had never been in it.
+
+    Whatever leads to such a row then leads to the nearest of those that the row itself leads to.
+    """
+    links, offsets = _mapped(index.hnsw.neighbors), _mapped(index.hnsw.offsets).astype(np.int64)
+    room = np.arange(faiss.vector_to_array(index.hnsw.cum_nneighbor_per_level)[1])
+    out = np.zeros(index.ntotal + 1, dtype=np.bool_)  # the last stands for -1, where there is no neighbour
+    out[rows] = True
+    places = np.flatnonzero(out[links])
+    holders, led_to = np.searchsorted(offsets, places, side="right") - 1, links[places]
+    for row in rows:
+        onward = links[offsets[row] + room]
+        onward = onward[(onward >= 0) & ~out[onward]]
+        here = led_to == row
+        held = links[offsets[holders[here]][:, None] + room]
+        near = vectors[holders[here]] @ vectors[onward].T
+        near[(held[:, :, None] == onward).any(axis=1) | (holders[here][:, None] == onward)] = -2
+        if near.size:
+            links[places[here]] = onward[near.argmax(axis=1)]
 
 
 def _mapped(vector: Any) -> npt.NDArray[Any]:

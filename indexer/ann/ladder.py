@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.ann.choice import Kind
+from indexer.config import MEMORY_BUDGET
 
 LIMITS = (10, 100)
 """Where recall is measured; a search for more than the last one is exact."""
@@ -66,17 +67,29 @@ class IndexEntry:
     target: float | None = None
     """The recall that it was built for; None for all that is nearest."""
     queries: int = 0
-    """How many were asked to measure it; 0 where it is exact by proof."""
+    """How many items were asked with to measure it; 0 where it is exact by proof."""
     ladder: tuple[Rung, ...] = ()
     """In rising order of limit and effort."""
     frame: Frame | None = None
     """None for the exact kind, whose file begins in the one way that its count and dimension allow."""
+    gone: int = 0
+    """Items of the segment that were deleted or replaced when it was measured; 0 of one measured as it was built."""
+    measured_in: int | None = None
+    """The generation for which it was measured again; None where it was measured as it was built."""
+    logged: int = 0
+    """How many queries of a log were asked besides."""
+    memory_budget: float = MEMORY_BUDGET
+    """Most that it was to take, as a share of what its vectors take."""
 
     def rung(self, limit: int, recall: float) -> Rung | None:
         """The cheapest effort that surely finds so much of the `limit` nearest; None where none does."""
         measured = next((known for known in LIMITS if limit <= known), None)
         good = (rung for rung in self.ladder if rung.limit == measured and rung.sure >= recall)
         return next(good, None)
+
+    def finds(self, recall: float) -> bool:
+        """Whether some effort surely finds so much, wherever that is measured."""
+        return all(self.rung(limit, recall) for limit in LIMITS)
 
 
 def effort_for(entry: IndexEntry | None, limit: int, recall: float | None) -> int | None:

@@ -33,7 +33,7 @@ class AnnIndex:
     def __init__(self, index: faiss.Index, kind: Kind = "exact") -> None:
         self._index = index
         self.kind = kind
-        self._codes = faiss.downcast_index(index.storage) if kind in ("hnsw", "hnsw-sq8") else index
+        self._codes = faiss.downcast_index(index.storage) if self.walks else index
         self._parameters: dict[int, Any] = {}
 
     @property
@@ -50,6 +50,15 @@ class AnnIndex:
     def true(self) -> bool:
         """Whether its figures are cosines but for half precision."""
         return self.kind in ("exact", "hnsw")
+
+    @property
+    def walks(self) -> bool:
+        """Whether it is a graph."""
+        return self.kind in ("hnsw", "hnsw-sq8")
+
+    def on_upper_levels(self) -> npt.NDArray[np.int64]:
+        """Of a graph, the rows that a walk may pass on its way to the lowest level."""
+        return kinds.on_upper_levels(self._index)
 
     def first_unlike(self, first: int, vectors: Vectors) -> int | None:
         """The first row that is not what it was built of, `vectors` (n, d) being those of the rows from `first` on."""
@@ -75,8 +84,7 @@ class AnnIndex:
         if mask is not None:
             return faiss.IVFSearchParameters(nprobe=1, sel=_selector(mask))
         if effort not in self._parameters:
-            graph = self.kind in ("hnsw", "hnsw-sq8")
-            made = faiss.SearchParametersHNSW(efSearch=effort) if graph else faiss.IVFSearchParameters(nprobe=1)
+            made = faiss.SearchParametersHNSW(efSearch=effort) if self.walks else faiss.IVFSearchParameters(nprobe=1)
             self._parameters[effort] = made
         return self._parameters[effort]
 

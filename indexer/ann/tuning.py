@@ -2,19 +2,21 @@
 
 The last items of a segment, whose order is that of hashes, are held out of the index at first and looked for by their
 first passages as a search would: a graph finds its own nodes, and what is linked to them, more easily than what is near
-to a new query. Passages are folded into items. What is nearest is told by comparing with every passage.
+to a new query. Where there is a log of real queries, these are asked as well, and what counts is the figure of those
+for which less is found. Passages are folded into items. What is nearest is told by comparing with every passage.
 """
 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from indexer.ann.asking import propose
-from indexer.ann.ladder import LIMITS, Rung, figure
+from indexer.ann.ladder import LIMITS, Figure, Rung, figure
 from indexer.ann.opened import AnnIndex, Mask
 from indexer.ann.ways import quick_way
 from indexer.vectors import Vectors
@@ -32,6 +34,43 @@ FETCH, EXTRA = 4, 4
 """Passages fetched for each item, where items have several, and rows besides, where they have one."""
 
 Shares = npt.NDArray[np.float64]
+Logged = Callable[[], Vectors]
+"""Gives the vectors of some queries of a log, (n, d); none where there is no log."""
+
+
+def nothing_logged() -> Vectors:
+    """There is no log."""
+    return np.empty((0, 0), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """What an index is asked for, to measure it."""
+
+    vectors: Vectors
+    """(n, d): of items first, then those of a log."""
+    own: npt.NDArray[np.int64]
+    """(n,): the item of the index that each is of, which is left out of what is looked for; -1 where it is of none."""
+    logged: int = 0
+    """How many are of a log."""
+
+    @property
+    def items(self) -> int:
+        """How many are of items."""
+        return len(self.vectors) - self.logged
+
+    @property
+    def groups(self) -> tuple[slice, ...]:
+        """Those of items, and those of a log."""
+        both = slice(0, self.items), slice(self.items, len(self.vectors))
+        return tuple(group for group in both if group.stop > group.start)
+
+    def and_logged(self, vectors: Vectors) -> Queries:
+        """The same and those of a log."""
+        if not len(vectors):
+            return self
+        own = np.concatenate([self.own, np.full(len(vectors), -1)])
+        return Queries(np.concatenate([self.vectors, vectors]), own, self.logged + len(vectors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +80,46 @@ class Passages:
     vectors: Vectors
     items: npt.NDArray[np.uint32] | None = None
     """(n,): item row of each, in rising order; None where each is an item by itself."""
+    live: Mask | None = None
+    """One entry an item: whether it counts; None where all do."""
+    taken_out: int = 0
+    """How many passages are no longer in the index; their items do not count."""
 
     @property
     def item_count(self) -> int:
         """How many items there are."""
         return len(self.vectors) if self.items is None else int(self.items[-1]) + 1
 
-    def held_out(self) -> tuple[Passages, Vectors]:
+    @property
+    def live_count(self) -> int:
+        """How many items count."""
+        return self.item_count if self.live is None else int(np.count_nonzero(self.live))
+
+    def held_out(self) -> tuple[Passages, Queries]:
         """All but the last few items, and the first passage of each of these."""
         items = self.item_count
         held = np.arange(items - min(QUERIES, items // HELD_OUT), items)
-        firsts = held if self.items is None else np.searchsorted(self.items, held)
+        firsts = self._firsts(held)
         end = int(firsts[0]) if len(held) else len(self.vectors)
         rest = None if self.items is None else self.items[:end]
-        return Passages(self.vectors[:end], rest), np.array(self.vectors[firsts])
+        return Passages(self.vectors[:end], rest), Queries(np.array(self.vectors[firsts]), np.full(len(held), -1))
+
+    def some(self, count: int) -> Queries:
+        """The first passages of so many items that count, or of all there are, evenly spread."""
+        live = np.arange(self.item_count) if self.live is None else np.flatnonzero(self.live)
+        chosen = live[np.arange(min(count, len(live))) * len(live) // max(1, min(count, len(live)))]
+        return Queries(np.array(self.vectors[self._firsts(chosen)]), chosen)
 
     def items_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The item of each passage row."""
         return rows if self.items is None else self.items[rows].astype(np.int64)
+
+    def mask(self, items: Mask | None) -> Mask | None:
+        """Which passages are of these items."""
+        return items if items is None or self.items is None else items[self.items]
+
+    def _firsts(self, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return items if self.items is None else np.searchsorted(self.items, items)
 
 
 def let_go(vectors: Vectors) -> None:
@@ -75,78 +136,93 @@ def to_fetch(items: int, one_passage_an_item: bool) -> int:
     return items + EXTRA if one_passage_an_item else FETCH * items
 
 
-def measured(index: AnnIndex, passages: Passages, queries: Vectors) -> tuple[Rung, ...]:
-    """What each effort finds of the items nearest to the queries, which are of no item in the index.
+def measured(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Rung, ...]:
+    """What each effort finds of the items nearest to the queries.
 
     `passages` are those in the index. Each effort is also tried with a filter that half of the items pass.
     """
     half = np.random.default_rng(passages.item_count).random(passages.item_count) < 1 / 2
     nearest, filtered = _nearest(passages, queries, half)
+    live, both = passages.mask(passages.live), half if passages.live is None else half & passages.live
     rungs: list[Rung] = []
     for limit in LIMITS:
-        trial = _Trial(index, passages, queries, limit, half, nearest[:, :limit], filtered[:, :limit])
-        for effort in trial.efforts():
-            rungs.append(trial.rung(effort))
-            if min(rungs[-1].figure.low, rungs[-1].filtered.low) >= ENOUGH:
+        plain = _Trial(index, passages, queries, limit, live, nearest[:, :limit])
+        other = _Trial(index, passages, queries, limit, passages.mask(both), filtered[:, :limit])
+        for effort in plain.efforts():
+            rungs.append(Rung(limit, effort, plain.finds(effort), other.finds(effort)))
+            let_go(passages.vectors)
+            if rungs[-1].sure >= ENOUGH:
                 break
     return tuple(rungs)
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """Searches for up to `limit` items, and what they should find."""
+    """Searches for up to `limit` items among the passages of a mask, and what they should find."""
 
     index: AnnIndex
     passages: Passages
-    queries: Vectors
+    queries: Queries
     limit: int
-    half: npt.NDArray[np.bool_]
+    mask: Mask | None
     nearest: Shares
-    filtered: Shares
+    """(queries, limit): minus infinity where there are fewer."""
+
+    @property
+    def fetch(self) -> int:
+        """How many passages a search asks for."""
+        excluding = bool((self.queries.own >= 0).any())
+        return to_fetch(self.limit + excluding, self.passages.items is None)
 
     def efforts(self) -> list[int]:
-        fetch = to_fetch(self.limit, self.passages.items is None)
-        return [effort for effort in EFFORTS if effort >= fetch or effort == EFFORTS[-1]]
+        return [effort for effort in EFFORTS if effort >= self.fetch or effort == EFFORTS[-1]]
 
-    def rung(self, effort: int) -> Rung:
-        """What that effort finds."""
-        rows = np.arange(len(self.passages.vectors))
-        mask = self.half[self.passages.items_of(rows)]
-        plain, filtered = self._found(effort, None, self.nearest), self._found(effort, mask, self.filtered)
-        let_go(self.passages.vectors)
-        return Rung(self.limit, effort, figure(plain), figure(filtered))
+    def finds(self, effort: int) -> Figure:
+        """How much that effort finds; of the queries' groups, that which finds less."""
+        shares = self._found(effort)
+        return min((figure(shares[group]) for group in self.queries.groups), key=lambda found: found.low)
 
-    def _found(self, effort: int, mask: Mask | None, nearest: Shares) -> Shares:
+    def _found(self, effort: int) -> Shares:
         """The share of the nearest items that each query finds."""
-        vectors, shares = np.asarray(self.passages.vectors), np.ones(len(self.queries))
-        count, dimension = vectors.shape
-        passing = count if mask is None else int(np.count_nonzero(mask))
-        fetch, wanted = to_fetch(self.limit, self.passages.items is None), nearest.shape[1]
-        plan = quick_way(self.index.kind, count, passing, dimension, fetch, effort) if passing else None
-        if plan is None or not wanted:
+        vectors, queries, shares = np.asarray(self.passages.vectors), self.queries, np.ones(len(self.queries.vectors))
+        (rows, dimension), count = vectors.shape, len(vectors) - self.passages.taken_out
+        passing = rows if self.mask is None else int(np.count_nonzero(self.mask))
+        plan = quick_way(self.index.kind, count, passing, dimension, self.fetch, effort) if passing else None
+        if plan is None:
             return shares  # it would be searched exactly
-        found = propose(self.index, vectors, self.queries, plan, mask, passing)
-        for at, (query, rows) in enumerate(zip(self.queries, found.rows, strict=True)):
-            best = self._best(query, rows[rows >= 0])
-            if len(best) >= wanted:  # else it would be searched exactly
-                shares[at] = min(wanted, int((best >= nearest[at, -1] - AS_NEAR).sum())) / wanted
+        found = propose(self.index, vectors, queries.vectors, plan, self.mask, passing)
+        for at, (own, rows) in enumerate(zip(queries.own, found.rows, strict=True)):
+            wanted = int(np.isfinite(self.nearest[at]).sum())
+            best = self._best(queries.vectors[at], rows[rows >= 0], int(own))
+            if wanted and len(best) >= wanted:  # else it would be searched exactly
+                least = self.nearest[at, wanted - 1] - AS_NEAR
+                shares[at] = min(wanted, int((best >= least).sum())) / wanted
         return shares
 
-    def _best(self, query: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> Shares:
-        """The similarity of each item among these passages."""
-        items, scores = self.passages.items_of(rows), np.asarray(self.passages.vectors)[rows] @ query
+    def _best(self, query: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], own: int) -> Shares:
+        """The similarity of each item among these passages but `own`."""
+        items = self.passages.items_of(rows)
+        rows, items = rows[items != own], items[items != own]
+        scores = np.asarray(self.passages.vectors)[rows] @ query
         order = np.lexsort((-scores, items))
         best: Shares = scores[order[np.flatnonzero(np.diff(items[order], prepend=-1))]].astype(np.float64)
         return best
 
 
-def _nearest(passages: Passages, queries: Vectors, half: npt.NDArray[np.bool_]) -> tuple[Shares, Shares]:
-    """The similarities of the items nearest to each query, best first: of all items, and of that half of them."""
-    best, filtered = (np.full((len(queries), 0), -np.inf) for _ in range(2))
+def _nearest(passages: Passages, queries: Queries, half: Mask) -> tuple[Shares, Shares]:
+    """The similarities of the items nearest to each query, best first: of all items, and of that half of them.
+
+    Of items that do not count, and of that which the query is of, it is minus infinity.
+    """
+    best, filtered = (np.full((len(queries.vectors), 0), -np.inf) for _ in range(2))
     for first in range(0, passages.item_count, BLOCK_ITEMS):
         last = min(first + BLOCK_ITEMS, passages.item_count)
-        scores = _of_items(passages, queries, first, last)
+        scores = _of_items(passages, queries.vectors, first, last)
         let_go(passages.vectors)
+        if passages.live is not None:
+            scores[:, ~passages.live[first:last]] = -np.inf
+        own = np.flatnonzero((queries.own >= first) & (queries.own < last))
+        scores[own, queries.own[own] - first] = -np.inf
         best = _best_of(best, scores)
         filtered = _best_of(filtered, scores[:, half[first:last]])
     return -np.sort(-best, axis=1), -np.sort(-filtered, axis=1)

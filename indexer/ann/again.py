@@ -1,0 +1,67 @@
+"""What does an index find that has all its items in it, now that some of them are gone?
+
+It is asked for what is nearest to items of other segments, and where these are few to its own. A scan of codes finds
+its own items no more easily than others, so that each is merely left out of what is looked for. A graph does, by far:
+a walk that comes to an item is led to its neighbours at once. Some are therefore taken out of a copy of the graph in
+memory, as if they had never been in it, which gives the figures of items that were held out from the beginning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from indexer.ann import kinds, tuning
+from indexer.ann.ladder import Rung
+from indexer.ann.opened import AnnIndex
+from indexer.ann.tuning import HELD_OUT, Passages, Queries, measured
+from indexer.vectors import Vectors
+
+
+def measured_again(
+    path: Path, index: AnnIndex, passages: Passages, others: Sequence[Passages], logged: Vectors
+) -> tuple[tuple[Rung, ...], Queries]:
+    """The ladder of the opened index of a file among what counts, and what it was asked with.
+
+    `others` are the passages of other segments, `logged` queries of a log.
+    """
+    elsewhere = _elsewhere(others, passages.vectors)
+    wanted = tuning.QUERIES - len(elsewhere)
+    if not index.walks or not wanted:
+        own = passages.some(wanted)
+    else:
+        index, passages, own = _held_out(path, index, passages, wanted)
+    queries = Queries(
+        np.concatenate([elsewhere, own.vectors]), np.concatenate([np.full(len(elsewhere), -1), own.own])
+    ).and_logged(logged)
+    return measured(index, passages, queries), queries
+
+
+def _elsewhere(others: Sequence[Passages], nothing: Vectors) -> Vectors:
+    """The first passages of some items of other segments."""
+    counts = [one.live_count for one in others]
+    total = sum(counts)
+    if not total:
+        return np.array(nothing[:0])
+    found = [one.some(math.ceil(tuning.QUERIES * count / total)) for one, count in zip(others, counts, strict=True)]
+    return np.concatenate([one.vectors for one in found])[: tuning.QUERIES]
+
+
+def _held_out(path: Path, index: AnnIndex, passages: Passages, wanted: int) -> tuple[AnnIndex, Passages, Queries]:
+    """A copy of a graph without some of its items, what counts in it, and these items, which are none of its own."""
+    live = np.ones(passages.item_count, dtype=np.bool_) if passages.live is None else passages.live.copy()
+    low = live.copy()
+    low[passages.items_of(index.on_upper_levels())] = False
+    chosen = replace(passages, live=low).some(min(wanted, passages.live_count // HELD_OUT))
+    live[chosen.own] = False
+    taken = np.zeros(passages.item_count, dtype=np.bool_)
+    taken[chosen.own] = True
+    rows = np.flatnonzero(taken if passages.items is None else taken[passages.items])
+    graph = kinds.read_whole(str(path))
+    kinds.take_out(graph, rows, np.asarray(passages.vectors))
+    left = replace(passages, live=live, taken_out=len(rows))
+    return AnnIndex(graph, index.kind), left, replace(chosen, own=np.full(len(chosen.own), -1))
