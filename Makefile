@@ -25,8 +25,8 @@ demo: $(INSTALLED) ## index Python's own documentation and serve it (ARGS=--ask:
 serve: $(INSTALLED) ## answer searches over HTTP (ARGS="--port 8000")
 	@$(BIN)/parecido serve $(ARGS)
 
-test: $(INSTALLED) ## run the tests, offline (ARGS="-k filters -x")
-	@HF_HUB_OFFLINE=1 $(BIN)/pytest $(ARGS)
+test: $(INSTALLED) ## run the tests, offline, by two processes (ARGS="-k filters -x", or "-n 0" for one process)
+	@HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 soak: $(INSTALLED) ## kill 200 runs at random moments, and 50 that pay for vectors, and see that nothing is lost (ARGS="--seed 7")
 	@HF_HUB_OFFLINE=1 $(BIN)/python tests/soak.py $(ARGS)
@@ -45,5 +45,5 @@ format: $(INSTALLED) ## format the code and fix what can be fixed
 openapi: $(INSTALLED) ## write openapi.json anew, after a change of the routes
 	@$(BIN)/python tools/write_openapi.py > openapi.json.new && mv openapi.json.new openapi.json
 
-bench: $(INSTALLED) ## measure speed and recall (ARGS go to the benchmark)
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks $(ARGS)
+bench: $(INSTALLED) ## measure speed, recall and memory and write benchmarks/RESULTS.md (ARGS="NAME ..." for one alone)
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks $(or $(ARGS),all)

@@ -1,25 +1,27 @@
-"""Which benchmarks are there? `python -m benchmarks` lists them, `python -m benchmarks NAME ARGS` runs one."""
+"""Which benchmarks are there? `python -m benchmarks` lists them, `python -m benchmarks NAME ARGS` runs one.
+
+It leaves with code 3 where the benchmark itself failed, so that this is not taken for a promise that does not hold.
+"""
 
 from __future__ import annotations
 
-import ast
 import runpy
 import sys
-from pathlib import Path
+import traceback
 
-
-def questions() -> dict[str, str]:
-    """Each benchmark and the question it answers, the first line of its docstring."""
-    files = sorted(path for path in Path(__file__).parent.glob("[!_]*.py"))
-    docstrings = {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in files}
-    return {name: (text or "").partition("\n")[0] for name, text in docstrings.items()}
+from benchmarks._kept import CRASHED
+from benchmarks._plan import questions
 
 
 def main() -> None:
     """Run the benchmark that the first argument names."""
     known = questions()
     if len(sys.argv) > 1 and sys.argv[1] in known:
-        runpy.run_module(f"benchmarks.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
+        try:
+            runpy.run_module(f"benchmarks.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
+        except Exception:
+            traceback.print_exc()
+            sys.exit(CRASHED)
         return
     for name, question in known.items():
         print(f"{name:<12}{question}")

@@ -69,6 +69,14 @@ def append(path: Path | None, figures: Sequence[Figure]) -> None:
             file.writelines(orjson.dumps(one) + b"\n" for one in figures)
 
 
+def told(path: Path | None, figures: Sequence[Figure]) -> None:
+    """Print figures for people, and append them to the file."""
+    for one in figures:
+        spread = f" ({one.least:,.4g} to {one.most:,.4g})" if one.rounds > 1 else ""
+        print(f"{one.what}: {one.column} {one.median:,.4g} {one.unit}{spread}", flush=True)
+    append(path, figures)
+
+
 def read(path: Path) -> list[Figure]:
     """All figures of a file."""
     found = []

@@ -16,31 +16,37 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
 
-from benchmarks.load import Median, Outcome, load, median, post
+from benchmarks._exact import Exact
+from benchmarks._processes import answers, running, service, soon
+from benchmarks._stored import read
+from benchmarks.figures import Aim, Figure, add_option, append, figure
+from benchmarks.load import Median, Outcome, ask, load, median, post
 from benchmarks.stores import COLLECTION, Asked, make
 
 SEARCH = f"/v1/collections/{COLLECTION}/search"
 FILTERS = {"vector": None, "filter 1 %": 1, "filter 10 %": 10, "filter 50 %": 50}
 RECALL = 0.99
+AIMS = {
+    "of bare Starlette": Aim("at least", 0.75),
+    "p50, of the model alone": Aim("at most", 1.3),
+    "recall": Aim("at least", RECALL),
+    "short answers": Aim("at most", 0),
+}
+AIMED = (2, 8)
+"""Workers and connections of which the first aim is."""
 TEXTS_A_ROUND = 100
 
 
@@ -61,6 +67,7 @@ class Cell:
     rounds: list[Outcome] = field(default_factory=list)
 
 
+NAMES = {"parecido": "Parecido", "starlette": "bare Starlette", "echo": "FastAPI echo"}
 Cells = dict[tuple[str, str, int], Cell]
 
 
@@ -84,18 +91,6 @@ def by_text(asked: Asked) -> Callable[[], Sequence[bytes]]:
 
 
 @contextlib.contextmanager
-def service(store: Path, workers: int, log: Path) -> Iterator[int]:
-    """`parecido serve`, ready, and its port."""
-    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--store", str(store)]
-    command += ["--workers", str(workers)] if workers > 1 else []
-    with log.open("wb") as out, running(command, stderr=out):
-        port = _soon(lambda: _port_in(log))
-        _soon(lambda: _answers(f"http://127.0.0.1:{port}/readyz"))
-        time.sleep(3 * (workers - 1))  # each worker is ready by itself
-        yield port
-
-
-@contextlib.contextmanager
 def floor(kind: str, store: Path, workers: int) -> Iterator[int]:
     """One of the bare servers, and its port."""
     with socket.socket() as listener:
@@ -104,68 +99,17 @@ def floor(kind: str, store: Path, workers: int) -> Iterator[int]:
         command = [sys.executable, "-m", "benchmarks.floor", kind, str(store), str(listener.fileno()), str(workers)]
         with running(command, pass_fds=[listener.fileno()]):
             port = listener.getsockname()[1]
-            _soon(lambda: _answers(f"http://127.0.0.1:{port}/openapi.json" if kind == "echo" else None) or True)
+            soon(lambda: kind != "echo" or answers(f"http://127.0.0.1:{port}/openapi.json"))
             yield port
 
 
-@contextlib.contextmanager
-def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of its own group, until it is not needed any more."""
-    process = subprocess.Popen(command, start_new_session=True, **options)
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 15)
-        process.wait()
-
-
-def _port_in(log: Path) -> int | None:
-    match = re.search(r" on http://[^ ]*:(\d+), docs on", log.read_text(encoding="utf-8"))
-    return int(match[1]) if match else None
-
-
-def _answers(url: str | None) -> bool:
-    if url is None:
-        return True
-    try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            return bool(answer.status == 200)
-    except urllib.error.URLError:
-        return False
-
-
-def _soon(found: Any) -> Any:
-    end = time.monotonic() + 120
-    while not (value := found()):
-        if time.monotonic() > end:
-            raise TimeoutError("a server did not come up")
-        time.sleep(0.05)
-    return value
-
-
-def recall(port: int, asked: Asked, share: int | None, limit: int = 10) -> tuple[float, int]:
+def recall(port: int, asked: Asked, share: int | None) -> tuple[float, int]:
     """The share of the exact hits that the service finds, and how many answers have fewer than there are."""
-    total = found = short = 0
-    parts = [part.segment for part in asked.snapshot.segments]
-    for vector in asked.vectors[:50]:
-        scores = np.concatenate([part.vectors @ vector for part in parts])
-        if share:
-            passing = np.concatenate([part.column("share").to_numpy() for part in parts]) < share
-            scores = scores[passing]
-        wanted = min(limit, len(scores))
-        least = float(np.partition(scores, -wanted)[-wanted])
-        body = {"vector": vector.tolist(), "limit": limit}
-        body |= {"filter": {"share": {"$lt": share}}} if share else {}
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}{SEARCH}", orjson.dumps(body), {"content-type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            hits = orjson.loads(answer.read())["hits"]
-        total += wanted
-        found += sum(hit["similarity"] >= least - 2e-6 for hit in hits)
-        short += len(hits) < wanted
-    return found / total, short
+    stored = read(asked.snapshot)
+    requests = by_vector(asked, SEARCH, share)()[:50]
+    answered = [[hit["id"] for hit in orjson.loads(ask("127.0.0.1", port, each))["hits"]] for each in requests]
+    found = Exact(stored.items, stored.vectors, stored.shares).recall(zip(asked.vectors, answered, strict=False), share)
+    return found.share, found.short
 
 
 def measure(servers: Sequence[Server], connections: Sequence[int], rounds: int, seconds: float) -> Cells:
@@ -190,30 +134,59 @@ def table(cells: Cells) -> None:
     figures: dict[tuple[str, str, int], Median] = {key: median(cell.rounds) for key, cell in cells.items()}
     for (name, kind, clients), m in sorted(figures.items(), key=lambda entry: (entry[0][2], entry[0][1], entry[0][0])):
         beside = figures.get(("starlette", kind, clients))
-        ratio = f"{m.rate / beside.rate:9.2f}" if beside and name == "parecido" else ""
+        ratio = f"{m.rate / beside.rate:9.2f}" if beside and beside.rate and name == "parecido" else ""
         print(
             f"{name:<12}{kind:<14}{clients:>5}{m.rate:>9.0f}{m.lowest:>9.0f}{m.highest:>9.0f}{m.p50:>9.2f}{m.p99:>9.2f}"
             f"{ratio}"
         )
 
 
-def text_latency(port: int, asked: Asked, rounds: int) -> None:
+def speeds(cells: Cells, workers: int) -> list[Figure]:
+    """Rates, times, and the ratios to what stands beside, round by round."""
+    group, seen = _group(workers), []
+    for (name, kind, clients), cell in cells.items():
+        what = f"{clients} connection{'s' if clients > 1 else ''}, {kind}, {NAMES[name]}"
+        seen.append(figure(group, what, "answers", [one.rate for one in cell.rounds], "/s"))
+        seen.append(figure(group, what, "p50", [one.p50 for one in cell.rounds], "ms"))
+        seen.append(figure(group, what, "p99", [one.p99 for one in cell.rounds], "ms"))
+        for other, column in (("starlette", "of bare Starlette"), ("echo", "of a FastAPI echo")):
+            beside = cells.get((other, kind, clients))
+            if name == "parecido" and beside and all(each.rate for each in beside.rounds):
+                ratios = [ours.rate / theirs.rate for ours, theirs in zip(cell.rounds, beside.rounds, strict=True)]
+                aim = AIMS.get(column) if (workers, clients) == AIMED else None
+                seen.append(figure(group, what, column, ratios, "", aim))
+    return seen
+
+
+def _group(workers: int) -> str:
+    return f"HTTP, {workers} worker{'s' if workers > 1 else ''}"
+
+
+def text_latency(port: int, asked: Asked, rounds: int, workers: int) -> list[Figure]:
     """One client asks by text, in turn with the model alone; no text is asked twice."""
     command = [sys.executable, "-m", "benchmarks.floor", "model", str(asked.store)]
+    each = min(TEXTS_A_ROUND, len(asked.texts) // 5)  # the service has five times as many, lest it be asked one again
     with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as alone:
         assert alone.stdin is not None
         assert alone.stdout is not None
         pairs = []
         for turn in range(rounds):
             texts = [f"{text} {turn}" for text in asked.texts]
-            alone.stdin.write(orjson.dumps(texts[:TEXTS_A_ROUND]) + b"\n")
+            alone.stdin.write(orjson.dumps(texts[:each]) + b"\n")
             alone.stdin.flush()
             bare = float(alone.stdout.readline())
             bodies = [post(SEARCH, {"text": text, "limit": 10}) for text in texts]
-            ours = load("127.0.0.1", port, bodies, 1, bare * TEXTS_A_ROUND / 1000).p50
+            ours = load("127.0.0.1", port, bodies, 1, bare * each / 1000).p50
             pairs.append((ours / bare, ours, bare))
     ratio, ours, bare = sorted(pairs)[len(pairs) // 2]
     print(f"text, one client: p50 {ours:.2f} ms, the model alone {bare:.2f} ms, ratio {ratio:.2f}")
+    ratios, ours_each, bare_each = zip(*pairs, strict=True)
+    group, what = f"{_group(workers)}: texts", "1 connection, in turn with the model alone"
+    return [
+        figure(group, what, "p50", ours_each, "ms"),
+        figure(group, what, "the model alone", bare_each, "ms"),
+        figure(group, what, "p50, of the model alone", ratios, "", AIMS["p50, of the model alone"]),
+    ]
 
 
 def main() -> int:
@@ -228,6 +201,7 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="+", default=[*FILTERS, "text"], help="(default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each load (default: %(default)s)")
+    add_option(parser)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="parecido-") as temporary:
@@ -252,16 +226,24 @@ def _with_workers(asked: Asked, workers: int, options: argparse.Namespace, folde
         print(f"\n{workers} worker{'s' if workers > 1 else ''}, {options.rounds} rounds of {options.seconds} s")
         cells = measure(servers, options.connections, options.rounds, options.seconds)
         table(cells)
+        append(options.figures, speeds(cells, workers))
         if "text" in kinds:
-            text_latency(port, asked, options.rounds)
-        worst = 1.0
-        for kind, share in FILTERS.items():
-            if kind in kinds:
-                figure, short = recall(port, asked, share)
-                print(f"{kind}: recall {figure:.4f}, {short} of 50 answers short")
-                worst = min(worst, figure)
+            append(options.figures, text_latency(port, asked, options.rounds, workers))
+        found = {kind: recall(port, asked, share) for kind, share in FILTERS.items() if kind in kinds}
+        append(options.figures, recalls(found, workers))
         failed = any(outcome.failures for cell in cells.values() for outcome in cell.rounds)
-        return int(failed or worst < RECALL)
+        return int(failed or min((share for share, _ in found.values()), default=1.0) < RECALL)
+
+
+def recalls(found: Mapping[str, tuple[float, int]], workers: int) -> list[Figure]:
+    """What is found of the nearest, and how many of 50 answers have fewer hits than there are."""
+    group, seen = f"{_group(workers)}: recall", []
+    for kind, (share, short) in found.items():
+        print(f"{kind}: recall {share:.4f}, {short} of 50 answers short")
+        aim = AIMS["recall"] if FILTERS[kind] else None
+        seen.append(figure(group, kind, "recall", [share], "", aim))
+        seen.append(figure(group, kind, "short answers", [short], "", AIMS["short answers"]))
+    return seen
 
 
 if __name__ == "__main__":

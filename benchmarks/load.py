@@ -25,6 +25,9 @@ import orjson
 
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
+_GOOD = b"HTTP/1.1 200"
+PATIENCE = 60
+"""Seconds without any answer after which a server is given up."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,22 @@ def load(host: str, port: int, requests: Sequence[bytes], connections: int, seco
     return Outcome(**json.loads(done.stdout))
 
 
+def ask(host: str, port: int, request: bytes) -> bytes:
+    """The body of the answer to one request; raises ConnectionError with what came where it is no 200."""
+    with socket.create_connection((host, port), PATIENCE) as opened:
+        opened.sendall(request)
+        received, wanted = b"", 0
+        while not wanted or len(received) < wanted:
+            part = opened.recv(1 << 18)
+            if not part:
+                raise ConnectionError(f"The server closed a connection after {received[:400]!r}.")
+            received += part
+            wanted = wanted or _whole_length(received)
+    if not received.startswith(_GOOD):
+        raise ConnectionError(f"The server answered {received.decode()[:400]!r}.")
+    return received.partition(_END)[2]
+
+
 @dataclass
 class _Connection:
     """One client: what it waits for, and since when."""
@@ -100,6 +119,8 @@ class _Connection:
     wanted: int = 0
     """Length of the whole answer; 0 before its head is there."""
     began: float = 0.0
+    due: bool = False
+    """Whether it still waits."""
 
 
 @dataclass
@@ -115,6 +136,7 @@ class _Loop:
     def __init__(self, host: str, port: int, requests: Sequence[bytes], connections: int) -> None:
         self._requests = requests
         self._next = 0
+        self._over = False
         self._counts = _Counts()
         self._epoll = select.epoll()
         self._clients: dict[int, _Connection] = {}
@@ -125,7 +147,7 @@ class _Loop:
             self._epoll.register(opened.fileno(), select.EPOLLIN)
 
     def run(self, seconds: float) -> Outcome:
-        """Ask until the time is over; what is under way then is not counted."""
+        """Ask until the time is over; what is under way then is awaited, and not counted."""
         began = time.perf_counter()
         end = began + seconds
         for client in self._clients.values():
@@ -133,13 +155,24 @@ class _Loop:
         while (now := time.perf_counter()) < end:
             for number, _ in self._epoll.poll(max(0.0, end - now)):
                 self._read(self._clients[number])
-        taken = time.perf_counter() - began
-        return self._outcome(taken)
+        outcome = self._outcome(time.perf_counter() - began)
+        self._finish()
+        return outcome
+
+    def _finish(self) -> None:
+        """Ask no more, and take the answers that are due: the server shall have nothing to do when others are asked."""
+        self._over = True
+        while any(client.due for client in self._clients.values()):
+            ready = self._epoll.poll(PATIENCE)
+            if not ready:
+                raise TimeoutError(f"The server did not answer for {PATIENCE} seconds.")
+            for number, _ in ready:
+                self._read(self._clients[number])
 
     def _ask(self, client: _Connection) -> None:
         request = self._requests[self._next % len(self._requests)]
         self._next += 1
-        client.received, client.wanted, client.began = b"", 0, time.perf_counter()
+        client.received, client.wanted, client.began, client.due = b"", 0, time.perf_counter(), True
         client.socket.sendall(request)
 
     def _read(self, client: _Connection) -> None:
@@ -151,12 +184,14 @@ class _Loop:
             client.wanted = _whole_length(client.received)
         if client.wanted and len(client.received) >= client.wanted:
             taken = time.perf_counter() - client.began
-            if client.received.startswith(b"HTTP/1.1 200"):
+            if client.received.startswith(_GOOD):
                 self._counts.times.append(taken)
             else:
                 self._counts.failures += 1
                 self._counts.first_failure = self._counts.first_failure or client.received.decode()[:400]
-            self._ask(client)
+            client.due = False
+            if not self._over:
+                self._ask(client)
 
     def _outcome(self, seconds: float) -> Outcome:
         times = sorted(self._counts.times) or [0.0]

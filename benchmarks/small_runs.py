@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 import numpy as np
 import orjson
 
+from benchmarks.figures import Aim, add_option, append, figure
 from benchmarks.memory import DIMENSION, WORDS, StubModel
 from indexer import models
 from indexer.build import build
@@ -40,6 +41,12 @@ from indexer.storage import collection_folder
 COLLECTION = "small"
 MOST_SEGMENTS = 12
 LIMIT = 1.3
+GROUP = "After many small runs, beside a fresh build"
+AIMS = {
+    "segments": Aim("at most", MOST_SEGMENTS),
+    "with other hits": Aim("at most", 0),
+    "median time, ratio": Aim("at most", LIMIT),
+}
 FILTERS: Mapping[str, Any] = {"no filter": None, "a filter": {"year": {"$gte": 2013}}}
 
 Row = dict[str, Any]
@@ -139,6 +146,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1_000, help="small ones after it (default: 1000)")
     parser.add_argument("--queries", type=int, default=1_000, help="of each kind (default: 1000)")
     parser.add_argument("--dir", type=Path, help="folder for both stores (default: a temporary one)")
+    add_option(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="parecido-", dir=options.dir) as folder:
         stores = make(Path(folder), options.items, options.runs)
@@ -152,6 +160,9 @@ def main() -> int:
                 f"{name}: {after * 1e3:.3f} ms after, {fresh * 1e3:.3f} ms fresh, ratio {after / fresh:.2f}; "
                 f"{different} of {options.queries} queries had other hits"
             )
+            values = {"with other hits": different, "median time, ratio": after / fresh, "segments": segments[0]}
+            seen = [figure(GROUP, f"queries, {name}", what, [value], "", AIMS[what]) for what, value in values.items()]
+            append(options.figures, seen)
             failed |= different > 0 or after / fresh > LIMIT
     return int(failed)
 

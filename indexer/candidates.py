@@ -7,6 +7,8 @@ a figure, its similarity but for `ann.ERROR`, and an exact answer says how near 
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -25,6 +27,10 @@ Rows = npt.NDArray[np.int64]
 Figures = npt.NDArray[np.float32]
 Items = npt.NDArray[np.bool_]
 """One entry an item row: whether the item counts."""
+
+FILTERS_KEPT = 16
+"""Filters of a snapshot whose passing items are kept, a byte for each item and passage: whoever turns a page, or asks
+within one section, sends the same filter again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +144,24 @@ class Part:
         return Candidates(segment, passages, rows, figures, float(found.bounds.max()))
 
 
-_WHOLE: WeakKeyDictionary[Snapshot, list[Part]] = WeakKeyDictionary()
-"""What is searched where there is no filter, as long as the snapshot is held."""
+_KNOWN: WeakKeyDictionary[Snapshot, OrderedDict[Filter | None, list[Part]]] = WeakKeyDictionary()
+"""What was searched lately with each filter, and without one, as long as the snapshot is held."""
+_turn = threading.Lock()
 
 
 def parts(snapshot: Snapshot, filter: Filter | None) -> list[Part]:
-    """The segments of a snapshot with what passes the filter; those without one are the same every time."""
-    if filter is not None:
-        return [Part(part, _passing(part.segment, filter)) for part in snapshot.segments]
-    known = _WHOLE.get(snapshot)
-    if known is None:
-        known = _WHOLE[snapshot] = [Part(part) for part in snapshot.segments]
-    return known
+    """The segments of a snapshot with what passes the filter; the same ones where it was asked for lately."""
+    with _turn:
+        known = _KNOWN.setdefault(snapshot, OrderedDict())
+        if found := known.get(filter):
+            known.move_to_end(filter)
+            return found
+    made = [Part(part, None if filter is None else _passing(part.segment, filter)) for part in snapshot.segments]
+    with _turn:
+        known[filter] = made
+        if len(known) > FILTERS_KEPT:
+            known.popitem(last=False)
+    return made
 
 
 def fold(rows: Rows, passages: Rows, scores: npt.NDArray[np.floating]) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:

@@ -4,7 +4,7 @@ Segments never change, but what counts in them does: an index that proposes much
 rest. Where more than a twentieth has gone since an index was measured it is measured again, so that small runs pay
 nothing and many of them no more than their share, and the figures stand in the new generation's entry of the segment.
 Where they are too low its live items are folded into a new segment, which gets an index that finds enough, the exact
-one in the end. Until that is published searches are exact there: nothing is ever refused or held up for a figure.
+one in the end. No figure ever keeps a run from publishing.
 """
 
 from __future__ import annotations

@@ -184,6 +184,28 @@ def test_the_threads_are_the_cores_that_this_process_may_use() -> None:
     assert threads_available(processes=1000) == 1
 
 
+FIRST_AT_ONCE = """
+import faulthandler, sys, threading
+from pathlib import Path
+import openvino
+from openvino_support import load
+load(Path(sys.argv[1]))
+sys.setswitchinterval(1e-6)
+faulthandler.dump_traceback_later(30, exit=True)
+threads = [threading.Thread(target=openvino.Type.i64.to_dtype) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_the_first_texts_may_come_from_several_threads_at_once(fast: Model, caches: Path) -> None:
+    """Threads that are the first to ask the library for its types wait for each other for ever, more often than not."""
+    for _ in range(3):
+        command = [sys.executable, "-c", FIRST_AT_ONCE, str(caches)]
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
 def test_nothing_is_told_to_its_makers(tmp_path: Path) -> None:
     """The library alone writes an id into the user's home as soon as it is imported, and reports conversions."""
     script = (

@@ -78,6 +78,7 @@ def test_each_line_is_a_row_of_its_url(web: Web) -> None:
         ("a.csv", b"id,text\na,one\nb,two\n"),
         ("a.tsv.gz", gzip.compress(b"id\ttext\na\tone\nb\ttwo\n")),
     ],
+    ids=["jsonl", "jsonl.gz", "csv", "tsv.gz"],
 )
 def test_the_name_in_the_url_tells_the_format(web: Web, name: str, body: bytes, chunked: bool) -> None:
     url = web.put(f"/x/{name}?token=s.parquet", body, chunked=chunked)

@@ -80,6 +80,7 @@ class OpenVINOModel:
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(threads):
             self._idle.put(compiled.create_infer_request())
+        self._infer([[self._pad]])  # two threads that were the first to ask openvino would wait for each other for ever
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """One row of length 1 for each text, (n, dimension) float32."""

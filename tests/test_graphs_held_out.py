@@ -1,0 +1,58 @@
+"""Does a graph that is measured with its own items find no more of what is nearest than it does for new queries?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from indexes import clustered
+
+from indexer.ann import AnnIndex, Kind, Passages, again, kinds
+from indexer.ann.tuning import measured
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "hnsw-sq8"])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_graph_that_is_measured_with_its_own_items_finds_what_it_found_with_held_out_ones(
+    tmp_path: Path, kind: Kind, several: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    vectors = clustered(rng, 4000)
+    items = np.sort(rng.integers(2000, size=4000)) if several else None
+    items = None if items is None else np.unique(items, return_inverse=True)[1].astype(np.uint32)
+    known, held = Passages(vectors, items).held_out()
+    made = kinds.empty(kind, vectors.shape[1])
+    kinds.train(made, vectors)
+    made.add(np.ascontiguousarray(known.vectors))
+    path = tmp_path / "graph"
+    with path.open("wb") as file:
+        kinds.write(made, file.write)
+    index, nothing = AnnIndex(kinds.read(str(path)), kind), np.empty((0, 0), np.float32)
+    truth = {(rung.limit, rung.effort): rung.figure for rung in measured(index, known, held)}
+    naive = {(rung.limit, rung.effort): rung.figure for rung in measured(index, known, known.some(400))}
+    found, queries = again.measured_again(path, index, known, [], nothing)
+    assert queries.items == min(400, known.item_count // 5)
+    for rung in found:
+        if expected := truth.get((rung.limit, rung.effort)):
+            assert rung.figure.recall == pytest.approx(expected.recall, abs=0.02)
+    if not several:
+        assert naive[10, 16].low > truth[10, 16].high  # what is avoided
+
+
+def test_what_is_taken_out_of_a_graph_is_not_found_and_all_else_is(tmp_path: Path) -> None:
+    vectors = clustered(np.random.default_rng(4), 1500)
+    graph = kinds.empty("hnsw", vectors.shape[1])
+    graph.add(vectors)
+    low = np.setdiff1d(np.arange(1500), kinds.on_upper_levels(graph))
+    out = low[::10]
+    kinds.take_out(graph, out, vectors)
+    _, rows = AnnIndex(graph, "hnsw").search(vectors, 10, 400)
+    assert not np.isin(rows, out).any()
+    rest = np.setdiff1d(np.arange(1500), out)
+    assert np.isin(rest, rows).mean() > 0.99
+    cosines = vectors @ vectors.T
+    cosines[:, out] = -2
+    tenth = np.sort(cosines, axis=1)[:, -10]
+    assert (np.take_along_axis(cosines, rows, axis=1) >= tenth[:, None] - 1e-3).mean() > 0.99
+    assert kinds.unsound(graph, "hnsw") is None
