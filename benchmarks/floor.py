@@ -3,8 +3,9 @@
 Servers and a loop with nothing of Parecido around them, for `http` to put beside the service:
 
 - `echo`: FastAPI with one `async def` route that answers what it is sent;
-- `starlette`: Starlette with one route that reads the vector with orjson, asks the same FAISS index, and writes the
-  hits with their metadata and texts, which it holds as Python objects, with orjson; nothing is checked;
+- `starlette`: Starlette with one route that reads the vector with orjson, asks the same FAISS index as hard (see
+  `_beside`), and writes the ten hits with their metadata and texts, which it holds as Python objects, with orjson;
+  nothing is checked;
 - `model`: the collection's model, asked for one text after the other in the process itself.
 
     python -m benchmarks.floor echo|starlette STORE FD WORKERS     (FD is a listening socket)
@@ -24,8 +25,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from benchmarks._beside import on_files
 from benchmarks.stores import COLLECTION
-from indexer.segment import ANN
 from indexer.snapshot import open_newest
 from indexer.storage import collection_folder
 
@@ -50,9 +51,9 @@ def starlette(store: Path) -> Any:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    (part,) = open_newest(collection_folder(store, COLLECTION)).segments
-    segment = part.segment
-    index = faiss.read_index(str(segment.folder / ANN), faiss.IO_FLAG_MMAP_IFC)
+    snapshot = open_newest(collection_folder(store, COLLECTION))
+    (part,) = snapshot.segments
+    segment, bare = part.segment, on_files(snapshot)
     faiss.omp_set_num_threads(1)
     hits = [
         {"id": segment.id(row), "metadata": segment.metadata(row), "text": segment.text(row)}
@@ -63,7 +64,7 @@ def starlette(store: Path) -> Any:
         body = orjson.loads(await request.body())
         vector = np.array([body["vector"]], dtype=np.float32)
         vector /= np.linalg.norm(vector)
-        figures, rows = index.search(vector, body["limit"])
+        figures, rows = bare.search(vector)
         found = [
             {"similarity": figure, **hits[row]}
             for figure, row in zip(figures[0].tolist(), rows[0].tolist(), strict=True)

@@ -34,11 +34,10 @@ from benchmarks._processes import answers, running, service, soon
 from benchmarks._stored import read
 from benchmarks.figures import Aim, Figure, add_option, append, figure
 from benchmarks.load import Median, Outcome, ask, load, median, post
-from benchmarks.stores import COLLECTION, Asked, make
+from benchmarks.stores import COLLECTION, RECALL, Asked, make
 
 SEARCH = f"/v1/collections/{COLLECTION}/search"
 FILTERS = {"vector": None, "filter 1 %": 1, "filter 10 %": 10, "filter 50 %": 50}
-RECALL = 0.99
 AIMS = {
     "of bare Starlette": Aim("at least", 0.75),
     "p50, of the model alone": Aim("at most", 1.3),

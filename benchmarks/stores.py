@@ -31,6 +31,8 @@ from indexer.storage import collection_folder
 from indexer.vectors import Vectors, normalise
 
 COLLECTION = "asked"
+RECALL = 0.99
+"""What the service is to find of what is nearest: what is found beside it elsewhere is judged at that."""
 CLUSTERS = 1_000
 SPREAD = 0.9
 """How far a made-up vector lies from the middle of its cluster, which has length 1."""
@@ -65,7 +67,7 @@ def _index(store: Path, rows: Iterator[Row], stub: bool) -> None:
     source = store / "items.jsonl"
     with source.open("wb") as file:
         file.writelines(orjson.dumps(row) + b"\n" for row in rows)
-    settings = CollectionSettings(source=(str(source),), text=("title", "text"))
+    settings = CollectionSettings(source=(str(source),), text=("title", "text"), recall=RECALL)
     with _clustered() if stub else contextlib.nullcontext():
         build(store, COLLECTION, settings, progress(COLLECTION))
 
