@@ -32,6 +32,8 @@ class Candidates:
     """Passages of one segment that may be of items on the page, each once."""
 
     segment: Segment
+    vectors: Vectors
+    """Of all its passages."""
     passages: Rows
     rows: Rows
     """The item of each."""
@@ -43,7 +45,7 @@ class Candidates:
     @property
     def items(self) -> int:
         """How many different items there are."""
-        return len(self.rows) if self.segment.one_passage_an_item else len(np.unique(self.rows))
+        return len(self.rows) if self.segment.one_passage_an_item else len(set(self.rows.tolist()))
 
     @property
     def best(self) -> Figures:
@@ -132,9 +134,9 @@ class Part:
         rows, keep = self.items_of(passages), passages >= 0
         if exclude is not None and exclude.segment is segment:
             keep &= rows != exclude.row
-        if not keep.all():
+        if np.count_nonzero(keep) < len(keep):
             passages, rows, figures = passages[keep], rows[keep], figures[keep]
-        return Candidates(segment, passages, rows, figures, float(found.bounds.max()))
+        return Candidates(segment, self.vectors, passages, rows, figures, max(found.bounds.tolist()))
 
 
 _WHOLE: WeakKeyDictionary[Snapshot, list[Part]] = WeakKeyDictionary()
