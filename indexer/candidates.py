@@ -97,16 +97,19 @@ class Part:
             own = [one.row if one is not None and one.segment is self.segment else -1 for one in excludes]
             rows = np.where(self.items_of(rows) == np.array(own)[:, None], -1, rows)
         if not plan.exact:
-            enough = np.array([self._different(one) >= count for one in rows])
+            enough = self._different(rows) >= count
         return ann.Proposal(found.figures, rows, found.bounds), enough
 
     def items_of(self, passages: Rows) -> Rows:
         """The item of each passage; of passage -1, that of the last one."""
         return passages if self.segment.one_passage_an_item else self.segment.item_rows[passages].astype(np.int64)
 
-    def _different(self, passages: Rows) -> int:
-        there = passages[passages >= 0]
-        return len(there) if self.segment.one_passage_an_item else len(np.unique(self.segment.item_rows[there]))
+    def _different(self, passages: Rows) -> npt.NDArray[np.int64]:
+        """How many items there are among the passages of each query."""
+        if self.segment.one_passage_an_item:
+            return np.asarray((passages >= 0).sum(axis=1))
+        items = np.where(passages >= 0, self.items_of(passages), -1).tolist()
+        return np.array([len(set(one) - {-1}) for one in items])
 
     def _quick_plan(self, count: int, exclude: bool, recall: float | None, queries: int) -> ann.Plan | None:
         key = count, exclude, recall, queries

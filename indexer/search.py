@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,9 +45,8 @@ class Asked:
     """Whether all of it shall be found, by proof."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """An item, its best passage and how similar that is."""
+class Scored(NamedTuple):
+    """An item, its best passage and how similar that is; a tuple, as it is made for every hit of every query."""
 
     segment: Segment
     row: int
