@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,6 +22,7 @@ from indexer.segment import Segment
 from indexer.snapshot import Found, LiveSegment, Snapshot
 from indexer.vectors import Vectors
 
+Float = TypeVar("Float", bound=np.floating)
 Rows = npt.NDArray[np.int64]
 Figures = npt.NDArray[np.float32]
 Items = npt.NDArray[np.bool_]
@@ -52,7 +54,7 @@ class Candidates:
         """The figure of each item's best passage."""
         if self.segment.one_passage_an_item:
             return self.figures
-        return fold(self.rows, self.passages, self.figures)[2].astype(np.float32)
+        return fold(self.rows, self.passages, self.figures)[2]
 
 
 class Part:
@@ -156,11 +158,13 @@ def parts(snapshot: Snapshot, filter: Filter | None) -> list[Part]:
     return known
 
 
-def fold(rows: Rows, passages: Rows, scores: npt.NDArray[np.floating]) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:
+def fold(rows: Rows, passages: Rows, scores: npt.NDArray[Float]) -> tuple[Rows, Rows, npt.NDArray[Float]]:
     """Each item once, with its best passage; of equal ones, the first in the text."""
     order = np.lexsort((passages, -scores, rows))
-    first = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
-    return rows[first], passages[first], scores[first].astype(np.float64)
+    ordered, new = rows[order], np.ones(len(rows), dtype=np.bool_)
+    new[1:] = ordered[1:] != ordered[:-1]
+    first = order[new]
+    return rows[first], passages[first], scores[first]
 
 
 def _passing(segment: Segment, filter: Filter) -> Items:
