@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,6 +24,7 @@ from indexer.segment import Segment
 from indexer.snapshot import Found, LiveSegment, Snapshot
 from indexer.vectors import Vectors
 
+Float = TypeVar("Float", bound=np.floating)
 Rows = npt.NDArray[np.int64]
 Figures = npt.NDArray[np.float32]
 Items = npt.NDArray[np.bool_]
@@ -38,6 +40,8 @@ class Candidates:
     """Passages of one segment that may be of items on the page, each once."""
 
     segment: Segment
+    vectors: Vectors
+    """Of all its passages."""
     passages: Rows
     rows: Rows
     """The item of each."""
@@ -49,14 +53,14 @@ class Candidates:
     @property
     def items(self) -> int:
         """How many different items there are."""
-        return len(self.rows) if self.segment.one_passage_an_item else len(np.unique(self.rows))
+        return len(self.rows) if self.segment.one_passage_an_item else len(set(self.rows.tolist()))
 
     @property
     def best(self) -> Figures:
         """The figure of each item's best passage."""
         if self.segment.one_passage_an_item:
             return self.figures
-        return fold(self.rows, self.passages, self.figures)[2].astype(np.float32)
+        return fold(self.rows, self.passages, self.figures)[2]
 
 
 class Part:
@@ -102,16 +106,19 @@ class Part:
             own = [one.row if one is not None and one.segment is self.segment else -1 for one in excludes]
             rows = np.where(self.items_of(rows) == np.array(own)[:, None], -1, rows)
         if not plan.exact:
-            enough = np.array([self._different(one) >= count for one in rows])
+            enough = self._different(rows) >= count
         return ann.Proposal(found.figures, rows, found.bounds), enough
 
     def items_of(self, passages: Rows) -> Rows:
         """The item of each passage; of passage -1, that of the last one."""
         return passages if self.segment.one_passage_an_item else self.segment.item_rows[passages].astype(np.int64)
 
-    def _different(self, passages: Rows) -> int:
-        there = passages[passages >= 0]
-        return len(there) if self.segment.one_passage_an_item else len(np.unique(self.segment.item_rows[there]))
+    def _different(self, passages: Rows) -> npt.NDArray[np.int64]:
+        """How many items there are among the passages of each query."""
+        if self.segment.one_passage_an_item:
+            return np.asarray((passages >= 0).sum(axis=1))
+        items = np.where(passages >= 0, self.items_of(passages), -1).tolist()
+        return np.array([len(set(one) - {-1}) for one in items])
 
     def _quick_plan(self, count: int, exclude: bool, recall: float | None, queries: int) -> ann.Plan | None:
         key = count, exclude, recall, queries
@@ -139,9 +146,9 @@ class Part:
         rows, keep = self.items_of(passages), passages >= 0
         if exclude is not None and exclude.segment is segment:
             keep &= rows != exclude.row
-        if not keep.all():
+        if np.count_nonzero(keep) < len(keep):
             passages, rows, figures = passages[keep], rows[keep], figures[keep]
-        return Candidates(segment, passages, rows, figures, float(found.bounds.max()))
+        return Candidates(segment, self.vectors, passages, rows, figures, max(found.bounds.tolist()))
 
 
 _KNOWN: WeakKeyDictionary[Snapshot, OrderedDict[Filter | None, list[Part]]] = WeakKeyDictionary()
@@ -164,11 +171,13 @@ def parts(snapshot: Snapshot, filter: Filter | None) -> list[Part]:
     return made
 
 
-def fold(rows: Rows, passages: Rows, scores: npt.NDArray[np.floating]) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:
+def fold(rows: Rows, passages: Rows, scores: npt.NDArray[Float]) -> tuple[Rows, Rows, npt.NDArray[Float]]:
     """Each item once, with its best passage; of equal ones, the first in the text."""
     order = np.lexsort((passages, -scores, rows))
-    first = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
-    return rows[first], passages[first], scores[first].astype(np.float64)
+    ordered, new = rows[order], np.ones(len(rows), dtype=np.bool_)
+    new[1:] = ordered[1:] != ordered[:-1]
+    first = order[new]
+    return rows[first], passages[first], scores[first]
 
 
 def _passing(segment: Segment, filter: Filter) -> Items:

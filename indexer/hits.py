@@ -16,14 +16,15 @@ from indexer.vectors import Vectors, similarity
 
 def show(scored: Scored, include: Sequence[Include], queries: Vectors) -> Hit:
     """A hit of those query vectors (n, dimension), with what is to be included."""
-    segment, text = scored.segment, scored.segment.text(scored.row)
-    hit = Hit(
-        id=segment.id(scored.row),
-        similarity=scored.similarity,
-        passage=passage_answer(segment, scored.passage, text),
-    )
+    segment, metadata = scored.segment, None
     if "metadata" in include:
-        hit["metadata"] = segment.metadata(scored.row)
+        id, text, metadata = segment.record(scored.row)
+    else:
+        id, text = segment.id(scored.row), segment.text(scored.row)
+    passage = passage_answer(segment, scored.passage, text)
+    hit: Hit = {"id": id, "similarity": scored.similarity, "passage": passage}
+    if metadata is not None:
+        hit["metadata"] = metadata
     if "text" in include:
         hit["text"] = text
     if "passages" in include:
@@ -40,5 +41,5 @@ def show(scored: Scored, include: Sequence[Include], queries: Vectors) -> Hit:
 
 def passage_answer(segment: Segment, passage: int, text: str | None) -> PassageAnswer:
     """A passage as it is shown, given its item's text."""
-    start, end = int(segment.starts[passage]), int(segment.ends[passage])
-    return PassageAnswer(text=None if text is None else text[start:end], start=start, end=end)
+    start, end = segment.starts.item(passage), segment.ends.item(passage)
+    return {"text": None if text is None else text[start:end], "start": start, "end": end}

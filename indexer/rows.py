@@ -16,32 +16,55 @@ import numpy as np
 import pyarrow as pa
 
 Read = Callable[[int], Any]
-"""Gives the value of a column in a row of its batch; None where it is null."""
+"""Gives the value of a column in a row; None where it is null."""
 
 _NUMBERS = {pa.int64(): "<i8", pa.float64(): "<f8"}
 
 
-class Rows:
-    """The values of a table by row; safe to share between threads."""
+def value_reader(table: pa.Table, column: str) -> Read:
+    """Gives the value of a column in a row of the table; raises IndexError where there is no such row.
 
-    def __init__(self, table: pa.Table) -> None:
-        batches = table.to_batches()
-        self._batches: Sequence[Mapping[str, Read]] = [
-            {name: _reader(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-            for batch in batches
-        ]
-        self._starts = list(accumulate((batch.num_rows for batch in batches), initial=0))
+    Like all readers it is safe to share between threads. Raises KeyError where there is no such column.
+    """
+    starts, batches = _batches(table)
+    readers = [_reader(batch[column]) for batch in batches]
 
-    def value(self, row: int, column: str) -> Any:
-        """One value; raises IndexError or KeyError where it is not there."""
-        which = bisect_right(self._starts, row) - 1
-        return self._batches[which][column](row - self._starts[which])
+    def read(row: int) -> Any:
+        which = bisect_right(starts, row) - 1
+        return readers[which](row - starts[which])
 
-    def values(self, row: int, columns: Mapping[str, str]) -> dict[str, Any]:
-        """The values of a row that are not null, from columns by the names under which they are wanted."""
-        which = bisect_right(self._starts, row) - 1
-        batch, at = self._batches[which], row - self._starts[which]
-        return {name: value for name, column in columns.items() if (value := batch[column](at)) is not None}
+    return read
+
+
+def row_reader(
+    table: pa.Table, columns: Sequence[str], named: Mapping[str, str]
+) -> Callable[[int], tuple[list[Any], dict[str, Any]]]:
+    """Gives the values of some columns in a row, and those of others that are not null by the names they are wanted by.
+
+    Raises as `value_reader` does.
+    """
+    starts, batches = _batches(table)
+    readers = [
+        (
+            [_reader(batch[column]) for column in columns],
+            [(name, _reader(batch[column])) for name, column in named.items()],
+        )
+        for batch in batches
+    ]
+
+    def read(row: int) -> tuple[list[Any], dict[str, Any]]:
+        which = bisect_right(starts, row) - 1
+        at = row - starts[which]
+        first, others = readers[which]
+        return [one(at) for one in first], {name: value for name, one in others if (value := one(at)) is not None}
+
+    return read
+
+
+def _batches(table: pa.Table) -> tuple[list[int], list[pa.RecordBatch]]:
+    """Where each batch begins, and the last one ends; and the batches."""
+    batches = table.to_batches()
+    return list(accumulate((batch.num_rows for batch in batches), initial=0)), batches
 
 
 def _reader(column: pa.Array) -> Read:

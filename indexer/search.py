@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from indexer import ann
-from indexer.candidates import Candidates, Part, Rows, fold, parts
+from indexer.candidates import Candidates, Part, fold, parts
 from indexer.filters import Filter
 from indexer.generation import Contract
 from indexer.segment import Segment
@@ -24,6 +25,8 @@ from indexer.vectors import Vectors, similarity
 
 FETCH = 4
 """Passages fetched at first for each item wanted, where a search is exact."""
+SPARED = 2
+"""Where there are more candidates for each item wanted, figures say first which of them are compared exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,8 @@ class Asked:
     """Whether all of it shall be found, by proof."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """An item, its best passage and how similar that is."""
+class Scored(NamedTuple):
+    """An item, its best passage and how similar that is; a tuple, as it is made for every hit of every query."""
 
     segment: Segment
     row: int
@@ -57,9 +59,9 @@ class _Scores:
     """The items of one segment that have been compared exactly."""
 
     segment: Segment
-    rows: Rows
-    passages: Rows
-    similarities: npt.NDArray[np.float64]
+    rows: list[int]
+    passages: list[int]
+    similarities: list[float]
 
 
 def nearest(snapshot: Snapshot, asked: Asked) -> list[Scored]:
@@ -94,10 +96,9 @@ def _page(searched: Sequence[Part], asked: Asked, found: list[Candidates | None]
             one or part.exact(asked.vectors, fetch, asked.exclude) for part, one in zip(searched, found, strict=True)
         ]
         scored = _rescored(proposed, asked.vectors, count)
-        similarities = np.concatenate([s.similarities for s in scored]) if scored else np.empty(0)
-        bound = max((c.bound for c in proposed), default=-np.inf)
-        if bound < _needed(similarities, count, floor):
-            return _best(scored, similarities, count, floor)
+        needed = _needed(scored, count, floor)
+        if max((c.bound for c in proposed), default=-np.inf) < needed:
+            return _best(scored, count, needed)
         found = [one if one.bound == -np.inf else None for one in proposed]
         fetch *= 2
 
@@ -105,7 +106,7 @@ def _page(searched: Sequence[Part], asked: Asked, found: list[Candidates | None]
 def _rescored(proposed: Sequence[Candidates], queries: Vectors, count: int) -> list[_Scores]:
     """The items that may be among the `count` nearest of those proposed, compared exactly."""
     least = -np.inf
-    if len(queries) == 1 and sum(len(c.figures) for c in proposed) > count:
+    if len(queries) == 1 and sum(len(c.figures) for c in proposed) > SPARED * count:
         best = np.concatenate([c.best for c in proposed])
         if len(best) > count:
             least = float(np.partition(best, -count)[-count]) - 2 * ann.ERROR
@@ -118,30 +119,29 @@ def _compared(candidates: Candidates, queries: Vectors, least: float) -> _Scores
     if least > -np.inf:
         keep = candidates.figures >= least
         rows, passages = rows[keep], passages[keep]
-    scores = similarity(queries, np.asarray(segment.vectors)[passages]).max(axis=0)
+    scores = similarity(queries, candidates.vectors.take(passages, axis=0))
+    scores = scores[0] if len(queries) == 1 else scores.max(axis=0)
     if not segment.one_passage_an_item:
         rows, passages, scores = fold(rows, passages, scores)
-    return _Scores(segment, rows, passages, scores)
+    return _Scores(segment, rows.tolist(), passages.tolist(), scores.tolist())
 
 
-def _needed(similarities: npt.NDArray[np.float64], count: int, min_similarity: float) -> float:
+def _needed(scored: Sequence[_Scores], count: int, min_similarity: float) -> float:
     """What an item must reach to belong on the page, as far as is known."""
-    if len(similarities) < count:
-        return min_similarity
-    return max(min_similarity, float(np.partition(similarities, -count)[-count]))
+    similarities = sorted(similarity for s in scored for similarity in s.similarities)
+    return min_similarity if len(similarities) < count else max(min_similarity, similarities[-count])
 
 
-def _best(
-    scored: Sequence[_Scores], similarities: npt.NDArray[np.float64], count: int, min_similarity: float
-) -> list[Scored]:
-    floor = _needed(similarities, count, min_similarity)
+def _best(scored: Sequence[_Scores], count: int, needed: float) -> list[Scored]:
+    """The best of the items that are as similar as is needed, ties by id."""
     found = [
-        Scored(s.segment, int(s.rows[i]), int(s.passages[i]), float(s.similarities[i]))
+        Scored(s.segment, row, passage, similarity)
         for s in scored
-        for i in np.flatnonzero(s.similarities >= floor)
+        for row, passage, similarity in zip(s.rows, s.passages, s.similarities, strict=True)
+        if similarity >= needed
     ]
     if len({one.similarity for one in found}) == len(found):  # ids are read for ties alone
-        found.sort(key=lambda one: -one.similarity)
+        found.sort(key=attrgetter("similarity"), reverse=True)
     else:
         found.sort(key=lambda one: (-one.similarity, one.segment.id(one.row)))
     return found[:count]

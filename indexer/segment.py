@@ -20,10 +20,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import mmap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +34,7 @@ from indexer.chunking import Span
 from indexer.columns import METADATA, MappedTable, SegmentIds, numbers
 from indexer.errors import CorruptGeneration, StorageError
 from indexer.items import Item, Value
-from indexer.rows import Rows
+from indexer.rows import row_reader, value_reader
 from indexer.storage import Sealed
 from indexer.vectors import Vectors
 
@@ -97,10 +96,11 @@ class Segment:
         with _damage_named(folder / ITEMS):
             self._item_file = MappedTable(folder / ITEMS)
             self.items = self._item_file.table
-            self._rows = Rows(self.items)
-        names = self.items.column_names
-        self._has_text = "text" in names
-        self._fields = {name.removeprefix(METADATA): name for name in names if name.startswith(METADATA)}
+            names = self.items.column_names
+            fields = {name.removeprefix(METADATA): name for name in names if name.startswith(METADATA)}
+            self._id = value_reader(self.items, "id")
+            self._text = value_reader(self.items, "text") if "text" in names else None
+            self._record = row_reader(self.items, ["id", "text"] if "text" in names else ["id"], fields)
         with _damage_named(folder / PASSAGES):
             self._passage_file = MappedTable(folder / PASSAGES)
             passages = self._passage_file.table
@@ -157,25 +157,30 @@ class Segment:
 
     def id(self, row: int) -> str:
         """The id of an item."""
-        value: str = self._read(self._rows.value, row, "id")
+        try:
+            value: str = self._id(row)
+        except _DAMAGE as error:
+            raise _named(self.folder / ITEMS, error) from error
         return value
 
     def text(self, row: int) -> str | None:
         """The text of an item; None where texts are not stored."""
-        value: str | None = self._read(self._rows.value, row, "text") if self._has_text else None
-        return value
+        try:
+            return None if self._text is None else str(self._text(row))
+        except _DAMAGE as error:
+            raise _named(self.folder / ITEMS, error) from error
 
     def metadata(self, row: int) -> dict[str, Value]:
         """The metadata of an item, without the fields that it lacks."""
-        values: dict[str, Value] = self._read(self._rows.values, row, self._fields)
-        return values
+        return self.record(row)[2]
 
-    def _read(self, read: Callable[[int, Any], Any], row: int, what: Any) -> Any:
-        """What is read of an item; of damage, the name of the file."""
+    def record(self, row: int) -> tuple[str, str | None, dict[str, Value]]:
+        """The id, the text and the metadata of an item, in one look."""
         try:
-            return read(row, what)
+            (id, *text), metadata = self._record(row)
         except _DAMAGE as error:
             raise _named(self.folder / ITEMS, error) from error
+        return id, text[0] if text else None, metadata
 
 
 def check_sizes(folder: Path, entry: SegmentEntry) -> None:

@@ -7,8 +7,9 @@ on whole arrays. Each gets the answer that it would get alone; where that takes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from indexer import ann
 from indexer.candidates import Part, Rows, parts
 from indexer.search import FETCH, Asked, Scored, among, each_finds, nearest
 from indexer.snapshot import Snapshot
-from indexer.vectors import Similarities, Vectors, similarity_of_pairs
+from indexer.vectors import Similarities, Vectors, similarity_of_groups
 
 TOGETHER = 32
 """Queries that are searched together: a scan then holds that many figures for each passage of a segment."""
@@ -70,10 +71,11 @@ def _answered(searched: Sequence[Part], asked: Sequence[Asked], recall: float | 
     bounds = np.max([proposal.bounds for proposal in proposals], axis=0, initial=-np.inf)
     enough = np.all([one for _, one in found], axis=0) & np.ones(len(asked), dtype=np.bool_)
     pairs = _compared(searched, proposals, queries, count)
-    ends = np.searchsorted(pairs.queries, np.arange(len(asked) + 1))
+    columns = (each.tolist() for each in (pairs.parts, pairs.rows, pairs.passages, pairs.similarities))
+    every = list(zip(*columns, strict=True))
     answers = []
-    for at, one in enumerate(asked):
-        page = _page(searched, pairs, int(ends[at]), int(ends[at + 1]), one)
+    for at, (one, (first, last)) in enumerate(zip(asked, _spans(pairs.queries, len(asked)), strict=True)):
+        page = _page(searched, every[first:last], one)
         known = len(page) == count and page[-1].similarity > bounds[at]
         if enough[at] and (known or bounds[at] < one.min_similarity):
             answers.append(page)
@@ -82,16 +84,13 @@ def _answered(searched: Sequence[Part], asked: Sequence[Asked], recall: float | 
     return answers
 
 
-def _page(searched: Sequence[Part], pairs: _Pairs, first: int, last: int, asked: Asked) -> list[Scored]:
-    """The best of one query's items, ties by id."""
-    similarities = pairs.similarities[first:last]
+def _page(searched: Sequence[Part], found: Sequence[tuple[int, int, int, float]], asked: Asked) -> list[Scored]:
+    """The best of one query's items, ties by id; what was found is part, row, passage and similarity, best first."""
     floor = asked.min_similarity
-    if len(similarities) > asked.count:
-        floor = max(floor, float(similarities[asked.count - 1]))
-    last = first + int(np.searchsorted(-similarities, -floor, side="right"))
-    columns = (each[first:last].tolist() for each in (pairs.parts, pairs.rows, pairs.passages, pairs.similarities))
+    if len(found) > asked.count:
+        floor = max(floor, found[asked.count - 1][-1])
     page = [
-        Scored(searched[part].segment, row, passage, score) for part, row, passage, score in zip(*columns, strict=True)
+        Scored(searched[part].segment, row, passage, score) for part, row, passage, score in found if score >= floor
     ]
     if len({one.similarity for one in page}) < len(page):
         page.sort(key=lambda one: (-one.similarity, one.segment.id(one.row)))
@@ -107,13 +106,19 @@ def _compared(searched: Sequence[Part], proposals: Sequence[ann.Proposal], queri
         who, where = np.nonzero((proposal.rows >= 0) & (proposal.figures >= least[:, None]))
         which = proposal.rows[who, where]
         found.append((who, np.full(len(who), number), part.items_of(which), which))
-        scores.append(similarity_of_pairs(queries[who], part.vectors[which]))
+        groups = (part.vectors.take(which[first:last], axis=0) for first, last in _spans(who, len(queries)))
+        scores.append(similarity_of_groups(queries, groups))
     none = np.empty(0, dtype=np.int64)
     asking, numbers, rows, passages = (np.concatenate([none, *(one[at] for one in found)]) for at in range(4))
     pairs = _Pairs(asking, numbers, rows, passages, np.concatenate(scores))
     if not all(part.segment.one_passage_an_item for part in searched):
         pairs = _folded(pairs)
     return pairs.taken(np.lexsort((-pairs.similarities, pairs.queries)))
+
+
+def _spans(who: Rows, queries: int) -> Iterable[tuple[int, int]]:
+    """Where the pairs of each query begin and end, which are in order of query."""
+    return pairwise(np.searchsorted(who, np.arange(queries + 1)).tolist())
 
 
 def _least(

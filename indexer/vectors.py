@@ -6,6 +6,8 @@ computed here and nowhere else; it is higher for what is more alike, and rounded
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +16,7 @@ Similarities = npt.NDArray[np.float64]
 
 DECIMALS = 6
 """Float32 vectors carry about seven digits: six decimals of a cosine are what can be told apart."""
+_UNITS = 10.0**DECIMALS
 
 
 def normalise(vectors: npt.ArrayLike) -> Vectors:
@@ -23,11 +26,13 @@ def normalise(vectors: npt.ArrayLike) -> Vectors:
     """
     rows = np.atleast_2d(np.asarray(vectors, dtype=np.float64))
     with np.errstate(over="ignore"):  # an overflow makes an infinity, which is refused below
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not np.isfinite(lengths).all() or (lengths == 0).any():
-        bad = int(np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))[0])
+        lengths = np.sqrt(np.vecdot(rows, rows))
+    good = (lengths > 0) & (lengths < np.inf)
+    if np.count_nonzero(good) < len(rows):
+        bad = int(np.flatnonzero(~good)[0])
         raise ValueError(f"row {bad} has no direction: it is all zeros or holds a NaN or an infinity")
-    return np.ascontiguousarray(rows / lengths, dtype=np.float32)
+    scaled: Vectors = (rows / lengths[:, None]).astype(np.float32, order="C")
+    return scaled
 
 
 def similarity(a: Vectors, b: Vectors) -> Similarities:
@@ -40,6 +45,18 @@ def similarity(a: Vectors, b: Vectors) -> Similarities:
 
 def similarity_of_pairs(a: Vectors, b: Vectors) -> Similarities:
     """The same of each row of a (…, d) with the row of b (…, d) at its place: float64 (…)."""
-    exact: Similarities = np.vecdot(a.astype(np.float64), b.astype(np.float64))
-    rounded: Similarities = np.minimum(np.maximum(np.round(exact, DECIMALS), -1.0), 1.0)
-    return rounded + 0.0  # turns -0.0 into 0.0
+    return _rounded(np.vecdot(a.astype(np.float64), b.astype(np.float64)))
+
+
+def similarity_of_groups(a: Vectors, groups: Iterable[Vectors]) -> Similarities:
+    """The same of each row of a (n, d) with its own group of rows (m, d), one group after the other: float64 (Σ m).
+
+    What is compared at a time fits into a core's own cache.
+    """
+    exact = [np.vecdot(row, group.astype(np.float64)) for row, group in zip(a.astype(np.float64), groups, strict=True)]
+    return _rounded(np.concatenate([np.empty(0), *exact]))
+
+
+def _rounded(exact: Similarities) -> Similarities:
+    rounded: Similarities = np.rint(exact * _UNITS) / _UNITS  # what np.round does, in a third less time
+    return np.minimum(np.maximum(rounded, -1.0), 1.0) + 0.0  # turns -0.0 into 0.0

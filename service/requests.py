@@ -52,7 +52,7 @@ class SearchRequest(_Request):
 
     def query(self) -> Query:
         """The question it asks."""
-        return Query(**{name: getattr(self, name) for name in type(self).model_fields})
+        return Query(**self.__dict__)
 
 
 class BatchRequest(_Request):

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from indexer.rows import Rows
+from indexer.rows import row_reader, value_reader
 
 VALUES: list[dict[str, Any]] = [
     {"id": "a", "n": 1, "share": 0.5, "fresh": True, "day": datetime(2024, 5, 6, tzinfo=UTC), "tags": ["x", "y"]},
@@ -42,19 +42,22 @@ def test_every_row_is_found_in_its_batch_without_what_is_null(sizes: list[int]) 
     for size in sizes:
         parts.append(pa.RecordBatch.from_pylist(VALUES[at : at + size], SCHEMA))
         at += size
-    rows = Rows(pa.Table.from_batches(parts, SCHEMA))
+    table = pa.Table.from_batches(parts, SCHEMA)
+    read, readers = row_reader(table, ["n", "id"], NAMED), [value_reader(table, name) for name in SCHEMA.names]
     for row, values in enumerate(VALUES):
-        assert rows.values(row, NAMED) == {f"the {name}": v for name, v in values.items() if v is not None}
-        assert [rows.value(row, name) for name in values] == list(values.values())
+        there = {f"the {name}": value for name, value in values.items() if value is not None}
+        assert read(row) == ([values["n"], values["id"]], there)
+        assert [one(row) for one in readers] == list(values.values())
 
 
 def test_a_row_or_column_that_is_not_there_is_an_error() -> None:
-    rows = Rows(pa.Table.from_pylist(VALUES, SCHEMA))
+    table = pa.Table.from_pylist(VALUES, SCHEMA)
+    for name in ("id", "n"):
+        with pytest.raises(IndexError):
+            value_reader(table, name)(4)
     with pytest.raises(IndexError):
-        rows.value(4, "id")
-    with pytest.raises(IndexError):
-        rows.value(4, "n")
+        row_reader(table, ["id"], NAMED)(4)
     with pytest.raises(KeyError):
-        rows.value(0, "colour")
+        value_reader(table, "colour")
     with pytest.raises(IndexError):
-        Rows(SCHEMA.empty_table()).value(0, "id")
+        value_reader(SCHEMA.empty_table(), "id")(0)

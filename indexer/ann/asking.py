@@ -41,7 +41,7 @@ class Proposal:
 def propose(
     index: AnnIndex, vectors: Vectors, queries: Vectors, plan: Plan, mask: Mask | None, passing: int
 ) -> Proposal:
-    """About `plan.fetch` rows for each query, best first but for gaps where a mask was applied after a search.
+    """About `plan.fetch` rows for each query, best first where the way is exact.
 
     `vectors` (rows, d) are those of the segment, of which `passing` pass the mask.
     """
@@ -81,19 +81,17 @@ def _walked(index: AnnIndex, vectors: Vectors, queries: Vectors, plan: Plan) -> 
 
 
 def _refined(vectors: Vectors, queries: Vectors, rows: Rows, fetch: int) -> Candidates:
-    """The best of the rows proposed for each query, by their vectors."""
-    if len(queries) == 1 and rows[0, -1] >= 0:
-        scores = _cosines(vectors.take(rows[0], axis=0), queries[0])
-        order = _best(scores, fetch)
-        return scores[None, order], rows[:, order]
-    width = min(fetch, rows.shape[1])
-    figures, best = np.full((len(queries), width), -np.inf, np.float32), np.full((len(queries), width), -1)
-    for at, (query, proposed) in enumerate(zip(queries, rows, strict=True)):
-        found = proposed if proposed[-1] >= 0 else proposed[proposed >= 0]
-        scores = _cosines(vectors.take(found, axis=0), query)
-        order = _best(scores, width)
-        figures[at, : len(order)], best[at, : len(order)] = scores[order], found[order]
-    return figures, best
+    """The best of the rows proposed for each query, by their vectors, in any order."""
+    figures = np.empty(rows.shape, dtype=np.float32)
+    for query, proposed, scores in zip(queries, rows, figures, strict=True):
+        _compare(vectors.take(proposed, axis=0), query, scores)
+    if min(rows[:, -1].tolist()) < 0:  # FAISS puts the rows that there are not at the end
+        figures[rows < 0] = -np.inf
+    if fetch >= rows.shape[1]:
+        return figures, rows
+    best = figures.argpartition(-fetch, axis=1)[:, -fetch:]
+    each = np.arange(len(queries))[:, None]
+    return figures[each, best], rows[each, best]
 
 
 def _gathered(vectors: Vectors, queries: Vectors, rows: Rows, fetch: int) -> Candidates:
@@ -105,7 +103,7 @@ def _gathered(vectors: Vectors, queries: Vectors, rows: Rows, fetch: int) -> Can
         some = rows[start : start + block]
         taken = vectors.take(some, axis=0, out=buffer[: len(some)], mode="clip")
         if len(queries) == 1:
-            scores[0, start : start + len(some)] = _cosines(taken, queries[0])
+            _compare(taken, queries[0], scores[0, start : start + len(some)])
         else:
             np.matmul(queries, taken.T, out=scores[:, start : start + len(some)])
     best = np.array([_best(row, fetch) for row in scores])
@@ -126,10 +124,9 @@ def _product(vectors: Vectors, queries: Vectors, fetch: int, mask: Mask | None) 
     return figures, np.where(np.isneginf(figures), -1, best)
 
 
-def _cosines(rows: Vectors, query: npt.NDArray[np.float32]) -> Figures:
-    """Of each row with one query, by this thread alone: BLAS would call others for a few rows, and wait for them."""
-    figures: Figures = np.vecdot(rows, query)
-    return figures
+def _compare(rows: Vectors, query: npt.NDArray[np.float32], scores: Figures) -> None:
+    """Each row with one query, by this thread alone: BLAS would call others for a few rows, and wait for them."""
+    np.vecdot(rows, query, out=scores)
 
 
 def _best(scores: Figures, count: int) -> Rows:
