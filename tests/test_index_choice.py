@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from indexer.ann import Choice, Figure, IndexEntry, Kind, Rung, choose, effort_for, in_turn, plan
@@ -107,5 +109,10 @@ def test_the_effort_is_the_cheapest_that_surely_finds_enough() -> None:
     asked = [(10, 0.9), (10, 0.95), (10, 0.96), (1, 0.95), (11, 0.95), (100, 0.97), (10, 0.99), (101, 0.5), (10, None)]
     efforts = [effort_for(entry, limit, recall) for limit, recall in asked]
     assert efforts == [16, 64, 64, 64, 128, None, None, None, None]
+    hard = replace(entry, ladder=tuple(replace(r, figure=r.filtered, filtered=r.figure) for r in ladder))
+    for one in (entry, hard):
+        assert [effort_for(one, limit, recall, filtered=True) for limit, recall in asked] == efforts
+    assert [effort_for(hard, limit, 0.99) for limit in (10, 100)] == [16, 128]
+    assert (hard.finds(0.99), entry.finds(0.99)) == (True, False)
     assert effort_for(None, 10, 0.5) is None
     assert effort_for(IndexEntry("exact", ""), 10, 0.5) is None

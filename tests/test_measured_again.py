@@ -137,9 +137,10 @@ def test_searches_after_it_find_what_the_new_contract_says(
     assert snapshot.generation.contract is not None
     ten = snapshot.generation.contract.wholes[0]
     assert (ten.limit, ten.figure.low >= TARGET) == (10, True)
-    rung = entry_of(place).rung(10, TARGET)
-    assert rung is not None
-    assert (ten.figure, ten.filtered) == (rung.figure, rung.filtered)
+    plain, filtered = (entry_of(place).rung(10, TARGET, with_one) for with_one in (False, True))
+    assert plain is not None
+    assert filtered is not None
+    assert (ten.figure, ten.filtered) == (plain.figure, filtered.filtered)
     vectors, shares = np.array(part.segment.vectors), []
     for row in np.flatnonzero(part.live)[::5]:
         own = snapshot.find(part.segment.id(int(row)))

@@ -42,8 +42,8 @@ class Rung:
     """The same with a filter that some of the items pass, see `tuning.SHARES`: the worst of these."""
 
     def sure(self, filtered: bool) -> float:
-        """The recall that it has by 95 %, with a filter or without."""
-        return self.filtered.low if filtered else self.figure.low
+        """The recall that it has by 95 %, without a filter or whatever share of the items passes one."""
+        return min(self.figure.low, self.filtered.low) if filtered else self.figure.low
 
 
 @dataclass(frozen=True, slots=True)
