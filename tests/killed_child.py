@@ -114,8 +114,8 @@ def write_down(stand_in: StandIn, order: dict[str, Any]) -> None:
     def written_down(texts: Sequence[str]) -> Vectors:
         nonlocal calls
         calls += 1
-        with Path(order["asked"]).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(text) + "\n" for text in texts)
+        with Path(order["asked"]).open("ab", buffering=0) as file:
+            file.write("".join(f"\n{json.dumps(text)}" for text in texts).encode())
         if calls == order["die_in_call"]:
             die()
         return embed(texts)
