@@ -87,11 +87,12 @@ class IndexEntry:
         return next(good, None)
 
     def finds(self, recall: float) -> bool:
-        """Whether some effort surely finds so much where there is no filter, wherever that is measured.
+        """Whether some effort surely finds so much of the few nearest, where there is no filter.
 
-        Where none does with a filter, what passes is searched exactly.
+        Where none does for more of them, or with a filter, these are searched exactly, which is no reason to search
+        everything so.
         """
-        return all(self.rung(limit, recall) for limit in LIMITS)
+        return self.rung(LIMITS[0], recall) is not None
 
 
 def effort_for(entry: IndexEntry | None, limit: int, recall: float | None, filtered: bool = False) -> int | None:

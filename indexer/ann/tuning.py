@@ -152,19 +152,19 @@ def measured(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Run
     nearest = _nearest(passages, queries, masks)
     rungs: list[Rung] = []
     for limit in LIMITS:
-        plain, *others = (
+        trials = [
             _Trial(index, passages, queries, limit, passages.mask(mask), near[:, :limit])
             for mask, near in zip(masks, nearest, strict=True)
-        )
-        figure = filtered = _NOTHING
-        for effort in plain.efforts():
-            if figure.low < ENOUGH:
-                figure = plain.finds(effort)
-            if filtered.low < ENOUGH:
-                filtered = min((other.finds(effort) for other in others), key=lambda found: found.low)
-            rungs.append(Rung(limit, effort, figure, filtered))
+        ]
+        found = [_NOTHING] * len(trials)
+        for effort in trials[0].efforts():
+            found = [
+                known if known.low >= ENOUGH else trial.finds(effort)
+                for known, trial in zip(found, trials, strict=True)
+            ]
+            rungs.append(Rung(limit, effort, found[0], min(found[1:], key=lambda one: one.low)))
             let_go(passages.vectors)
-            if min(figure.low, filtered.low) >= ENOUGH:
+            if all(one.low >= ENOUGH for one in found):
                 break
     return tuple(rungs)
 
