@@ -284,7 +284,8 @@ def test_when_an_index_is_measured_again(index: IndexEntry | None, gone: int, ta
     [
         (IndexEntry("pq", "", ladder=HALF), 0.5, False),
         (IndexEntry("pq", "", ladder=HALF), 0.6, True),
-        (IndexEntry("pq", "", ladder=HALF[:1]), 0.4, True),
+        (IndexEntry("pq", "", ladder=HALF[:1]), 0.4, False),
+        (IndexEntry("pq", "", ladder=HALF[1:]), 0.4, True),
         (IndexEntry("exact", ""), 0.6, False),
         (None, 0.6, False),
     ],

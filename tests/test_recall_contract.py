@@ -97,6 +97,30 @@ def test_where_an_index_finds_too_little_a_better_one_is_built(
     assert describe(place.snapshot.generation)["recall"]["exact"]
 
 
+def test_an_index_that_finds_the_ten_nearest_is_kept_and_a_hundred_are_searched_exactly(
+    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(index: AnnIndex, passages: Passages, queries: Vectors) -> tuple[Rung, ...]:
+        ladder = measured(index, passages, queries)
+        too_little = Figure(0.9, 0.89, 0.94)
+        return tuple(rung if rung.limit == 10 else replace(rung, figure=too_little) for rung in ladder)
+
+    first_try("pq", monkeypatch)
+    monkeypatch.setattr(building, "measured", found)
+    place = Place(tmp_path)
+    place.run(ROWS)
+    told = describe(place.snapshot.generation)["recall"]
+    assert [one["limit"] for one in told["measured"]] == [10]
+    (index,) = told["indexes"]
+    assert (index["kind"], index["efforts"]["100"], index["filtered_efforts"]["100"]) == ("pq", None, None)
+    assert index["efforts"]["10"] is not None
+    (part,) = place.snapshot.segments
+    vectors = np.array(part.segment.vectors)
+    for query in vectors[::50]:
+        hits = nearest(place.snapshot, Asked(query[None], 100))
+        assert hits[-1].similarity == pytest.approx(np.sort(vectors @ query)[-100], abs=2e-6)
+
+
 @pytest.mark.parametrize(("alike", "kinds"), [(True, {"pq", "exact"}), (False, {"hnsw"})])
 def test_no_graph_is_built_of_many_vectors_whose_directions_are_all_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alike: bool, kinds: set[Kind]
