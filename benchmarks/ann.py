@@ -54,7 +54,7 @@ FEWER_STEPS = (
 ONE_THREAD = "FAISS uses all cores, the steps around it one; next would be to compare a batch's candidates on all"
 FOUR_GRAPHS = (
     "a segment holds 256 MiB of vectors, so that a million are four graphs, and each is walked; one graph over all "
-    "answers several times as many (see Growth), also without AVX-512; next would be larger segments"
+    "answers several times as many, though it finds less (see Growth); next would be larger segments"
 )
 AIMS = {
     "single, of bare FAISS": Aim("at least", 0.5, FEWER_STEPS),

@@ -42,8 +42,8 @@ AIMS = {
     "of bare Starlette": Aim(
         "at least",
         0.75,
-        "each request is checked, and what a hit shows is read from mapped columns, where the bare endpoint holds it as "
-        "objects; next would be to keep what was shown lately",
+        "each request is checked, and what a hit shows is read from mapped columns, where the bare endpoint holds it "
+        "as objects; next would be to keep what was shown lately",
     ),
     "p50, of the model alone": Aim("at most", 1.3),
     "recall": Aim("at least", RECALL),
