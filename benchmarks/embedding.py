@@ -46,8 +46,8 @@ AIMS = {
     "of sentence-transformers": Aim(
         "at least",
         5,
-        "without bf16 both do the same float32 products, so that sorting and packing are all there is to gain; with it the "
-        "ratio was 3, see README.md, and next would be batches that fit into a core's cache",
+        "without bf16 both do the same float32 products, so that sorting and packing are all there is to gain; with it "
+        "the ratio was 3, see README.md, and next would be batches that fit into a core's cache",
     ),
     "least cosine": Aim("at least", LEAST_COSINE),
     "nearest ten the same": Aim("at least", LEAST_OVERLAP),
