@@ -61,8 +61,8 @@ def _which(data: Path | None) -> str:
 def plan(folder: Path, data: Path | None, texts: Path, small: bool) -> Sequence[Job]:
     """What is run, in this order; stores that several ask are kept in the folder.
 
-    `data` is the user's file, `texts` that or one of what is on the machine. Together about 45 minutes on two idle
-    cores; two if small, where peers are asked only once they are installed.
+    `data` is the user's file, `texts` that or one of what is on the machine. Together they take an hour or more;
+    where small, minutes, and peers are asked only once they are installed.
     """
     stores = str(stores_of(folder))
     asked = str(stores_of(folder) / f"asked-{_which(data)}")

@@ -8,7 +8,7 @@ loses nothing that was measured before, and some can be run again while the othe
 
 FILE is JSON Lines with `id`, `title`, `text` and metadata. Without it texts are Python's own documentation, and items
 of stores are made up. `--only` without a name runs none and writes RESULTS.md from what is kept. `--small` shows that
-everything works, in a minute or two; it keeps and writes apart. With code 1 it leaves where one of those that were run
+everything works, in some minutes; it keeps and writes apart. With code 1 it leaves where one of those that were run
 failed or found a promise not kept.
 
 The folder holds stores as well, about 4 GB, so that two benchmarks can ask the same and a second run takes less time;

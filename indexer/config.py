@@ -27,6 +27,7 @@ DEFAULT_STORE = Path("parecido-data")
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 MOST_DAYS = timedelta.max.days
 MEMORY_BUDGET = 0.8
+"""Most that an index takes of what its vectors take, unless the configuration has another share."""
 
 COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 

@@ -15,12 +15,12 @@ Kind = Literal["exact", "pq", "hnsw", "hnsw-sq8"]
 KINDS: tuple[Kind, ...] = ("exact", "pq", "hnsw", "hnsw-sq8")
 
 EXACT_NUMBERS = 2_000_000
-"""Numbers (vectors times dimensions) up to which a scan of all is quick beside the embedding of a query. An index may
-be twice as quick, but would find less, and take seconds to tune after every small run."""
+"""Numbers (vectors times dimensions) up to which a scan of all is quick beside the embedding of a query. An index is
+quicker, but would find less, and take seconds to tune after every small run."""
 GRAPH_VECTORS = 100_000
-"""Vectors from which on a scan of 4-bit codes takes longer than a graph, by so much that its building is worth it. From
-20,000 on a graph is quicker by a third, but slower by as much with a filter that a tenth passes, and takes five times
-as long to build."""
+"""Vectors from which on a scan of 4-bit codes takes longer than a graph, by so much that its building is worth it.
+Among fewer a graph is quicker as well, but slower with a filter that few pass, and takes several times as long to
+build."""
 SURE = 0.99
 """Recall from which on a graph has to look so far that a scan of codes is quicker, and surer."""
 LINKS = 32
