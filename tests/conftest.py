@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from postgres import Postgres, running
 from support import Runs, StandIn
 
 from indexer import models
 from indexer.config import DEFAULT_MODEL, CollectionSettings
 from indexer.models import Model
+
+# How long a draw or a test takes is no promise of the project, and depends on what else the machine does.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -235,7 +235,7 @@ def outcome(value: object) -> Filter | InvalidFilter:
 
 
 @given(st.dictionaries(keys, any_json, max_size=3) | any_json)
-@settings(deadline=None, max_examples=600)
+@settings(max_examples=600)
 def test_any_json_is_a_filter_that_can_be_evaluated_or_is_refused_in_words(value: object) -> None:
     match outcome(value):
         case InvalidFilter(message=message, param=param):

@@ -171,7 +171,7 @@ def check(spelled: dict[str, Any], schema: Mapping[str, FieldType], table: Mappi
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_a_filter_lets_through_what_its_spelling_says_row_by_row(data: st.DataObject) -> None:
     names = st.text(max_size=3).filter(lambda name: name != "id" and not name.startswith("$"))
     schema = data.draw(st.dictionaries(names, st.sampled_from(FieldType), max_size=4))
@@ -184,7 +184,7 @@ def test_a_filter_lets_through_what_its_spelling_says_row_by_row(data: st.DataOb
 
 @pytest.mark.parametrize("type_", FieldType)
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_a_condition_on_a_field_of_each_type_is_judged_alike(type_: FieldType, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 5))
     table = {"field": data.draw(columns(type_, count))}

@@ -35,7 +35,7 @@ QUERY = st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES[:10], VALUES)) | 
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(anything=BODIES, query=QUERY, sides=st.tuples(VALUES, VALUES))
 def test_no_json_whatever_makes_the_service_fail(
     api: httpx.Client, anything: Any, query: dict[str, Any], sides: tuple[Any, Any]

@@ -271,7 +271,6 @@ def test_after_any_operations_every_generation_holds_and_finds_what_a_dict_does(
             max_examples=40,
             stateful_step_count=30,
             derandomize=True,
-            deadline=None,
             database=None,
             phases=[Phase.generate],  # with Phase.shrink a failure takes minutes, and is short
             suppress_health_check=list(HealthCheck),

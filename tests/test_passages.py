@@ -52,7 +52,7 @@ def assert_passages(text: str, spans: list[Span], capacity: int, overlap: int) -
         assert tokens(text[next.start : one.end]) <= overlap if next.start < one.end else True
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(TEXTS, st.sampled_from([(8, 0), (8, 4), (16, 2), (62, 7), (62, 31)]))
 def test_passages_lie_in_the_text_in_order_cover_it_and_fit(text: str, sizes: tuple[int, int]) -> None:
     capacity, overlap = sizes

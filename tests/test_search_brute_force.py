@@ -96,7 +96,7 @@ def corpora(draw: st.DrawFn) -> tuple[Corpus, np.random.Generator, int]:
     return Corpus(segments, deleted), rng, dimension
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(corpora(), st.data())
 def test_a_search_finds_what_comparing_with_every_passage_finds(
     drawn: tuple[Corpus, np.random.Generator, int], data: st.DataObject
@@ -116,7 +116,7 @@ def test_a_search_finds_what_comparing_with_every_passage_finds(
             assert answer(snapshot, queries, count, min_similarity=floor) == expected[:count]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(corpora())
 def test_a_search_by_id_finds_everything_but_the_item_itself(drawn: tuple[Corpus, np.random.Generator, int]) -> None:
     corpus, _, _ = drawn

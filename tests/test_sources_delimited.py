@@ -120,7 +120,7 @@ def test_each_file_has_its_own_header(tmp_path: Path) -> None:
     ]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(CELL, CELL)), st.sampled_from([",", "\t"]))
 def test_any_cells_written_by_csv_come_back(cells: list[tuple[str, str]], delimiter: str) -> None:
     written = io.StringIO(newline="")
@@ -133,7 +133,7 @@ def test_any_cells_written_by_csv_come_back(cells: list[tuple[str, str]], delimi
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary())
 def test_no_bytes_make_it_fail_in_a_way_that_is_not_foreseen(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(SourceError):

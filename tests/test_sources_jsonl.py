@@ -86,7 +86,7 @@ def test_a_line_beyond_the_limit_is_rejected_and_the_next_one_is_read(
     assert rows[0].reason.startswith("the line is longer than")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.dictionaries(UNICODE, UNICODE | st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.none())))
 def test_any_object_written_by_json_comes_back(objects: list[dict[str, object]]) -> None:
     data = "".join(json.dumps(o, ensure_ascii=len(o) % 2 == 0) + "\n" for o in objects)
@@ -95,7 +95,7 @@ def test_any_object_written_by_json_comes_back(objects: list[dict[str, object]])
     assert [row.fields for row in rows if isinstance(row, Row)] == objects
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary())
 def test_no_bytes_make_it_fail(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -242,7 +242,7 @@ def test_a_folder_is_read_to_items_named_by_their_paths(tmp_path: Path) -> None:
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(TEXTS, TEXTS)))
 def test_any_id_and_text_in_json_lines_are_kept_exactly(pairs: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
