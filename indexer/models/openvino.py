@@ -1,4 +1,4 @@
-"""How does OpenVINO compute what torch would, several times as fast on a CPU?
+"""How does OpenVINO compute what torch would, in less time on a CPU?
 
 The only module that imports openvino. A sentence-transformers model is converted once, as a whole: transformer,
 pooling, normalisation. What always holds: a conversion is used only once its vectors, of texts of all lengths, were
