@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, FastAPI, Path, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import State
@@ -38,6 +39,10 @@ At most: {MAX_LIMIT:,} hits an answer, {MAX_PAGE:,} for offset and limit togethe
 A service with API keys wants one of them with every request, as `Authorization: Bearer KEY`; only `/healthz`, `/readyz`
 and this page are open to all.
 """
+
+
+_UNTRACED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+"""FastAPI would look into the environment for OpenTelemetry at each request."""
 
 
 class AnyId(Convertor[str]):
@@ -86,6 +91,7 @@ def described(state: State) -> FastAPI:
         description=DESCRIPTION,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=_UNTRACED,
     )
     app.state = state
     app.include_router(health)
