@@ -27,7 +27,7 @@ from service.served import Collections, Served
 pytest_plugins = ["service_fixtures"]
 
 LONG = [f"Text number {number}: " + "bread is baked of flour, water and yeast, and eaten with soup. " * 30
-        for number in range(100)]  # fmt: skip
+        for number in range(40)]  # fmt: skip
 
 
 @pytest.fixture
