@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt tools/install.sh
 	@PYTHON="$(PYTHON)" tools/install.sh $(VENV)
 	@touch $@
 
-demo: $(INSTALLED) ## index Python's own documentation and serve it (ARGS=--ask: three questions, then end)
+demo: $(INSTALLED) ## index Python's own documentation and serve it (ARGS="--quick --ask": a tenth of it, three questions, the end)
 	@$(BIN)/parecido demo $(ARGS)
 
 serve: $(INSTALLED) ## answer searches over HTTP (ARGS="--port 8000")

@@ -2,7 +2,7 @@
 
 The documentation of the Python standard library: `python -m indexer.demo OUT.jsonl` writes every public module, class,
 function and method of the running interpreter that has a docstring, one JSON object a line, sorted by id. The same
-interpreter writes the same bytes every time.
+interpreter writes the same bytes every time. Modules named after OUT.jsonl are the only ones that are written.
 
 Public means that no component of the name begins with an underscore. Properties count as methods. What a class inherits
 from another public class is not repeated; what comes from a private one counts as its own. An object that is known
@@ -25,7 +25,7 @@ import subprocess
 import sys
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,12 @@ from indexer.items import Item, Value
 
 TIME_LIMIT = 300
 """Seconds after which writing the corpus is given up; it takes a few."""
+
+QUICK = (
+    *("builtins", "collections", "difflib", "heapq", "html", "itertools", "json", "math", "pathlib", "random", "re"),
+    *("secrets", "shutil", "statistics", "string", "subprocess", "tempfile", "textwrap"),
+)
+"""What a quick look is had of: a tenth of the whole, and what people ask most."""
 
 _LEFT_OUT = frozenset(
     (
@@ -78,8 +84,8 @@ class _Default:
         return "..." if told or len(shown) > _LONGEST_DEFAULT else shown
 
 
-def write_corpus(path: Path) -> int:
-    """Write the corpus to `path`, whole or not at all, and return its number of items.
+def write_corpus(path: Path, modules: Sequence[str] = ()) -> int:
+    """Write the corpus to `path`, whole or not at all, and return its number of items; of those modules, or of all.
 
     Another process imports the standard library, without a screen, a browser or a keyboard; ours stays as it is.
     Raises SourceError where that process fails.
@@ -88,7 +94,7 @@ def write_corpus(path: Path) -> int:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         unfinished.touch()
-        _run_apart(unfinished)
+        _run_apart(unfinished, modules)
         with unfinished.open("rb") as lines:
             count = sum(1 for _ in lines)
         storage.replace_file(unfinished, path)
@@ -100,10 +106,10 @@ def write_corpus(path: Path) -> int:
     return count
 
 
-def _run_apart(path: Path) -> None:
+def _run_apart(path: Path, modules: Sequence[str]) -> None:
     screens = {"BROWSER", "DISPLAY", "WAYLAND_DISPLAY"}
     subprocess.run(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "indexer.demo", str(path)],
+        [sys.executable, "-m", "indexer.demo", str(path), *modules],
         cwd=Path(__file__).parent.parent,
         env={k: v for k, v in os.environ.items() if k not in screens} | {"PYTHONHASHSEED": "0"},
         stdin=subprocess.DEVNULL,
@@ -124,8 +130,8 @@ def _reason(error: Exception) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the corpus in this process; what it costs is that the whole standard library is imported."""
-    if len(arguments) != 1:
-        sys.stderr.write("Say where the corpus goes: python -m indexer.demo OUT.jsonl\n")
+    if not arguments:
+        sys.stderr.write("Say where the corpus goes: python -m indexer.demo OUT.jsonl [MODULE]...\n")
         return 2
     warnings.simplefilter("ignore")  # old modules say that they are old
     names, failed = [], 0
@@ -135,7 +141,8 @@ def main(arguments: list[str]) -> int:
             names.append(name)
         except (Exception, SystemExit):
             failed += 1
-    items = {item.id: item for item in collect(names)}
+    wanted = arguments[1:]
+    items = {item.id: item for item in collect(names) if not wanted or item.metadata["module"] in wanted}
     with Path(arguments[0]).open("w", encoding="utf-8", newline="\n") as out:
         out.writelines(_line(items[name]) for name in sorted(items))
     sys.stderr.write(f"{len(items)} items; {failed} modules could not be imported.\n")

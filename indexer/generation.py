@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +37,11 @@ from indexer.config import PassageSettings
 from indexer.errors import CollectionNotFound, CorruptGeneration, StorageError
 from indexer.items import FieldType
 from indexer.models import Fingerprint
-from indexer.report import Report
 from indexer.segment import SegmentEntry
 from indexer.storage import CollectionFolder, Sealed
+
+if TYPE_CHECKING:
+    from indexer.report import Report
 
 FORMAT = 1
 MANIFEST = re.compile(r"(\d{6,})\.json")

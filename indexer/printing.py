@@ -7,9 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer.prices import NANO, dollars
-from indexer.report import duration
-
 if TYPE_CHECKING:
     from indexer.answers import (
         CollectionAnswer,
@@ -88,6 +85,8 @@ def _priced(found: Estimate) -> str:
 
 def money(amount: float) -> str:
     """An amount of dollars."""
+    from indexer.prices import NANO, dollars
+
     return dollars(round(amount * NANO))
 
 
@@ -120,6 +119,8 @@ def status(store: Path, collections: Sequence[StatusAnswer]) -> str:
 
 
 def _status_lines(one: StatusAnswer) -> Iterator[str]:
+    from indexer.report import duration
+
     current, run = one["current"], one["last_run"]
     age = f", {duration(current['age_seconds'])} ago" if current else ""
     yield f"{one['name']}: {_described(current) if current else 'nothing that can be served'}{age}"

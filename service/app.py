@@ -1,69 +1,74 @@
-"""What is the service made of?"""
+"""What is the service made of?
+
+What is asked often is answered by `service.direct`. FastAPI, which describes all routes and answers the others, is
+loaded by a thread beside the event loop once the collections are open, or when it is needed before: importing it takes
+as long as opening a million vectors, and no search needs it.
+"""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Sequence
-from importlib.metadata import version
-from pathlib import Path
+import asyncio
+from collections.abc import Sequence
 
-from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 from pydantic import SecretStr
+from starlette.datastructures import State
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from indexer.providers import Providers
-from indexer.queries import MAX_LIMIT, MAX_PAGE, MAX_TEXT
 from service import errors
 from service.answering import Answering
-from service.bodies import MAX_BODY
 from service.direct import Direct
 from service.keys import ApiKeys
+from service.later import Later
 from service.middleware import RequestId
-from service.requests import MAX_QUERIES
-from service.routes import DIRECT, health, router
+from service.routes import DIRECT, PLAIN
 from service.served import Collections
 
-DESCRIPTION = f"""\
-Nearest-neighbour search and comparison over the collections that `parecido index` has published.
-
-Similarity is the cosine of two texts' embeddings: higher is more alike. Every answer names the generation and the model
-that gave it. Every error is `{{"error": {{"message", "type", "param", "code"}}}}`; every answer has an `x-request-id`.
-
-At most: {MAX_LIMIT:,} hits an answer, {MAX_PAGE:,} for offset and limit together, {MAX_QUERIES} queries a batch,
-{MAX_TEXT:,} characters a text, {MAX_BODY >> 20} MiB a body.
-
-A service with API keys wants one of them with every request, as `Authorization: Bearer KEY`; only `/healthz`, `/readyz`
-and this page are open to all.
-"""
+SECONDS_BETWEEN_LOOKS = 0.05
+"""At whether the collections are open."""
 
 
-def create_app(store: Path, api_keys: Sequence[SecretStr] = (), providers: Providers = Providers()) -> FastAPI:
-    """The service over one store, for whoever sends one of the keys, or for all where there are none.
+class App:
+    """The service over what is served, for whoever sends one of the keys, or for all where there are none.
 
-    It opens the collections when it starts and not before.
+    It opens the collections when it starts, unless they are being opened already.
     """
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.collections.start()
-        yield
-        app.state.collections.stop()
+    def __init__(self, collections: Collections, api_keys: Sequence[SecretStr] = ()) -> None:
+        self.state = State()
+        """Where endpoints find what they need, as in any app of Starlette's."""
+        self.state.collections = collections
+        self.state.answering = Answering()
+        self._described = Later(self._describe)
+        answering: ASGIApp = Direct(self._described, DIRECT, PLAIN)
+        if api_keys:
+            answering = ApiKeys(answering, api_keys)
+        self._answering = RequestId(ServerErrorMiddleware(answering, errors.unforeseen))
 
-    app: FastAPI = FastAPIOffline(
-        title="Parecido",
-        version=version("parecido"),
-        description=DESCRIPTION,
-        lifespan=lifespan,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    app.state.collections = Collections(store, providers)
-    app.state.answering = Answering()
-    app.include_router(health)
-    app.include_router(router)
-    errors.install(app)
-    app.add_middleware(Direct, endpoints=DIRECT)
-    if api_keys:
-        app.add_middleware(ApiKeys, keys=api_keys)
-    app.add_middleware(RequestId)  # the outermost, so that a refusal has an id too
-    return app
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or start and stop (ASGI's lifespan)."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        scope["app"] = self
+        await self._answering(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self.state.collections.start()
+        loading = asyncio.create_task(self._load_the_rest())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        loading.cancel()
+        self.state.collections.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _load_the_rest(self) -> None:
+        while not self.state.collections.looked:
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+        await self._described.load()
+
+    def _describe(self) -> ASGIApp:
+        from service.described import described
+
+        return described(self.state)

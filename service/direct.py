@@ -3,6 +3,7 @@
 FastAPI describes them, and only that: a request goes from its bytes to the endpoint and back without what FastAPI does
 to find the endpoint and what it wants, which takes longer than a search. Such an endpoint is `async` and takes
 `request`, `collection` and `body`, whose type is a pydantic model; it returns a response or raises a ParecidoError.
+A plain one takes the request alone, and raises nothing.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ _MISSING = [{"type": "missing", "loc": ("body",), "msg": "Field required"}]
 
 
 class Direct:
-    """Answers POST requests to the given endpoints of a collection, and passes on all others."""
+    """Answers POST requests to endpoints of a collection and GET requests to plain ones, and passes on all others."""
 
-    def __init__(self, app: ASGIApp, endpoints: Mapping[str, Endpoint]) -> None:
-        """`endpoints` are named by what comes after the collection's name and a slash."""
+    def __init__(self, app: ASGIApp, endpoints: Mapping[str, Endpoint], plain: Mapping[str, Endpoint]) -> None:
+        """`endpoints` are named by what comes after the collection's name and a slash, plain ones by the path."""
         self._app = app
+        self._plain = plain
         self._endpoints = {
             ending: (endpoint, TypeAdapter[Any](typing.get_type_hints(endpoint)["body"]))
             for ending, endpoint in endpoints.items()
@@ -46,6 +48,10 @@ class Direct:
             if collection and ending in self._endpoints:
                 await self._answer(collection, *self._endpoints[ending], scope, receive, send)
                 return
+        elif scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in self._plain:
+            response = await self._plain[scope["path"]](Request(scope, receive))
+            await response(scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
     async def _answer(

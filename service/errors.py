@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from indexer import errors
 from indexer.errors import InvalidRequest, ParecidoError
 from service.bodies import MAX_BODY
-from service.middleware import HEADER, SCOPE_KEY
 
 STATUSES: Mapping[type[ParecidoError], int] = {
     errors.CallerError: 400,
@@ -47,26 +46,11 @@ STATUSES: Mapping[type[ParecidoError], int] = {
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "input_too_long"}
 
 
-def install(app: FastAPI) -> None:
-    """Have every error of the app answered in the envelope."""
-
-    @app.exception_handler(ParecidoError)
-    async def known(request: Request, error: ParecidoError) -> Response:
-        return ours(error)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return ours(validation_error(error.errors()))
-
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        return of_http(request, error)
-
-    @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> Response:
-        message = "The service failed to answer; its log says why."
-        body = {"message": message, "type": "server_error", "param": None, "code": "internal_error"}
-        return envelope(500, body, {HEADER: request.scope[SCOPE_KEY]})
+def unforeseen(request: Request, error: Exception) -> Response:
+    """The answer where the service itself has failed."""
+    message = "The service failed to answer; its log says why."
+    body = {"message": message, "type": "server_error", "param": None, "code": "internal_error"}
+    return envelope(500, body)
 
 
 def ours(error: ParecidoError) -> Response:

@@ -7,6 +7,7 @@ is taken, requests under way are answered, and the exit status is 0.
 from __future__ import annotations
 
 import contextlib
+import gc
 import ipaddress
 import logging
 import os
@@ -72,12 +73,17 @@ def serve(
 def _answer(store: Path, listener: socket.socket, access: Access, providers: Providers) -> None:
     """Answer until a signal says to end; then end the process."""
     with contextlib.suppress(KeyboardInterrupt):
+        gc.disable()  # what is loaded now stays, and to look for what does not takes a tenth of the time
+        from service.served import Collections
+
+        collections = Collections(store, providers)
+        collections.start()  # files are opened while the rest is loaded
         import uvicorn
 
-        from service.app import create_app
+        from service.app import App
 
         config = uvicorn.Config(
-            create_app(store, access.api_keys, providers),
+            App(collections, access.api_keys),
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -85,6 +91,9 @@ def _answer(store: Path, listener: socket.socket, access: Access, providers: Pro
             backlog=BACKLOG,
             timeout_graceful_shutdown=SECONDS_TO_ANSWER,
         )
+        config.load()
+        gc.freeze()  # what is collected later need not look at it
+        gc.enable()
         uvicorn.Server(config).run(sockets=[listener])
     _end()
 

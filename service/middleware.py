@@ -9,8 +9,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "x-request-id"
 _NAME = HEADER.encode()
-SCOPE_KEY = "parecido.request_id"
-"""Where in a request's scope its id stands, for what is answered outside of all middleware: a failure."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -28,7 +26,6 @@ class RequestId:
             return
         given = next((value for name, value in scope["headers"] if name == _NAME), b"")
         request_id = given if _REQUEST_ID.fullmatch(given) else b"%032x" % random.getrandbits(128)
-        scope[SCOPE_KEY] = request_id.decode()
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":

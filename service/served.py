@@ -75,15 +75,17 @@ class Collections:
         self._served: Mapping[str, Served] = {}
         self._problems: Mapping[str, Mapping[int, Problem]] = {}
         """By collection and generation."""
-        self._looked = False
+        self.looked = False
+        """Whether every collection was looked at once, and all that can be opened is served."""
         self._fault: str | None = None
         """Why the store could not be looked at the last time."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_up, name="parecido-refresh", daemon=True)
 
     def start(self) -> None:
-        """Begin to open what is published and to notice what is new."""
-        self._thread.start()
+        """Begin to open what is published and to notice what is new, unless that has begun."""
+        if not self._thread.is_alive():
+            self._thread.start()
 
     def stop(self) -> None:
         """Notice nothing any more; a look that takes long is not waited for, as it only reads."""
@@ -97,7 +99,7 @@ class Collections:
             return served
         if problems := self._of(name):
             raise NotReady(f"Collection {name!r} is not served: {_told(problems)}", param="collection")
-        if not self._looked:
+        if not self.looked:
             raise NotReady("The service is still opening its collections: try again in a few seconds.")
         there = ", ".join(sorted(self._served)) or "none yet"
         raise CollectionNotFound(f"There is no collection {name!r}; there is {there}.", param="collection")
@@ -113,7 +115,7 @@ class Collections:
 
     def why_not_ready(self) -> str | None:
         """Why nothing should be asked yet; None once every collection was looked at and something can be answered."""
-        if not self._looked:
+        if not self.looked:
             return self._fault or "The service is still opening its collections."
         if self._served:
             return None
@@ -132,7 +134,7 @@ class Collections:
                 self._refresh_one(folder)
             except StorageError as error:  # one that cannot be looked at keeps nobody from the others
                 self._note(folder, LISTING, error, None)
-        self._looked = True
+        self.looked = True
 
     def verify_one(self) -> bool:
         """Compare the checksums of one segment that was opened without; whether there was one."""
@@ -203,7 +205,7 @@ class Collections:
         embedder = self._loaded(generation.fingerprint) or QueryEmbedder(
             models.load(generation.fingerprint, generation.device, self._providers)
         )
-        if self._looked:
+        if self.looked:
             verify(snapshot, unverified)
             unverified = set()
         embedder.model.warm()

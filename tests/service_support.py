@@ -17,10 +17,14 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx2 as httpx
+import pytest
 from click.testing import Result
 
+from indexer import models
 from indexer.build import build
 from indexer.config import collection_settings, load
+from indexer.models import Fingerprint, Model
+from indexer.providers import LocalSettings, Providers
 from indexer.report import Report
 
 PARECIDO = str(Path(sys.executable).with_name("parecido"))
@@ -29,6 +33,8 @@ FEW: list[dict[str, Any]] = [{"id": "a", "text": "bake bread", "n": 1}, {"id": "
 
 Run = Callable[..., Result]
 """Runs a command in this process."""
+
+LOAD = models.load
 
 DEADLINE = 120.0
 """Seconds after which a process is taken to hang; never what is measured."""
@@ -60,7 +66,16 @@ def publish(
     store.mkdir(parents=True, exist_ok=True)
     values = {"source": str(write_rows(store / f"{name}.jsonl", rows)), "max_shrink": 1, **settings}
     providers = load(None, os.environ).providers
-    return build(store, name, collection_settings(values, name), Quiet(), rebuild, providers=providers)
+    with pytest.MonkeyPatch.context() as patch:
+        if models.load is LOAD:
+            patch.setattr(models, "load", lambda which, device, more: _loaded(which, device, more.local))
+        return build(store, name, collection_settings(values, name), Quiet(), rebuild, providers=providers)
+
+
+@functools.cache
+def _loaded(fingerprint: Fingerprint, device: str | None, local: LocalSettings) -> Model:
+    """A model of this machine that many tests publish with, loaded once."""
+    return LOAD(fingerprint, device, Providers(local=local))
 
 
 def environment(**more: str) -> dict[str, str]:

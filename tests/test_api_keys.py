@@ -11,11 +11,12 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 from service_support import Service, ready
+from starlette.datastructures import State
 
 from indexer.access import Access, read_access
 from indexer.config import load
 from indexer.errors import ConfigurationError
-from service.app import create_app
+from service.described import described
 from service.keys import OPEN
 
 pytest_plugins = ["service_fixtures"]
@@ -62,8 +63,8 @@ def test_each_of_the_keys_opens_every_route(stranger: httpx.Client) -> None:
 
 
 def test_every_route_but_the_open_ones_wants_a_key(stranger: httpx.Client, tmp_path: Path) -> None:
-    described = create_app(tmp_path).openapi()["paths"]
-    asked = [(method, path) for path, methods in described.items() if path not in OPEN for method in methods]
+    paths = described(State()).openapi()["paths"]
+    asked = [(method, path) for path, methods in paths.items() if path not in OPEN for method in methods]
     assert len(asked) >= 6
     for method, path in asked:
         answer = stranger.request(method, re.sub(r"\{\w+\}", "notes", path))
@@ -134,10 +135,10 @@ def test_without_keys_nobody_is_asked_for_one(api: httpx.Client, service: Servic
 
 
 def test_docs_offer_to_enter_a_key_for_what_wants_one(tmp_path: Path) -> None:
-    described = create_app(tmp_path).openapi()
-    (scheme,) = described["components"]["securitySchemes"].items()
+    file = described(State()).openapi()
+    (scheme,) = file["components"]["securitySchemes"].items()
     assert (scheme[1]["type"], scheme[1]["scheme"]) == ("http", "bearer")
-    for path, methods in described["paths"].items():
+    for path, methods in file["paths"].items():
         for operation in methods.values():
             assert operation.get("security", []) == ([] if path in OPEN else [{scheme[0]: []}])
             assert ("401" in operation["responses"]) is (path not in OPEN)

@@ -130,6 +130,13 @@ def test_writing_the_corpus_imports_nothing_into_our_own_process(tmp_path):
     assert set(sys.modules) == before
 
 
+def test_of_some_modules_the_same_lines_are_written_and_no_others(items, tmp_path):
+    some = tmp_path / "some.jsonl"
+    assert write_corpus(some, ("builtins", "textwrap")) > 300
+    lines = [json.loads(line) for line in some.read_text(encoding="utf-8").splitlines()]
+    assert lines == [item for item in items if item["module"] in ("builtins", "textwrap")]
+
+
 def test_a_folder_that_is_missing_is_said_and_leaves_nothing_behind(tmp_path):
     with pytest.raises(SourceError, match=r"could not be written to .*No such file or directory"):
         write_corpus(tmp_path / "missing" / "corpus.jsonl")
@@ -148,4 +155,4 @@ def test_a_run_that_fails_keeps_the_corpus_that_was_there(tmp_path, monkeypatch)
 
 def test_without_a_file_name_the_command_says_what_is_missing(capsys):
     assert main([]) == 2
-    assert "python -m indexer.demo OUT.jsonl" in capsys.readouterr().err
+    assert "python -m indexer.demo OUT.jsonl [MODULE]..." in capsys.readouterr().err

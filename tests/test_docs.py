@@ -8,9 +8,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from starlette.datastructures import State
 
-from service.app import create_app
 from service.cli import main
+from service.described import described
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -53,7 +54,7 @@ def test_every_make_target_that_a_document_names_exists(document: str) -> None:
 def test_every_route_that_the_readme_names_exists(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     named = {re.sub(r"\{\w+\}", "{}", path) for path in re.findall(r"`(?:GET |POST )?(/[\w/{}.-]+)`", text)}
-    paths = {re.sub(r"\{\w+\}", "{}", path) for path in create_app(tmp_path).openapi()["paths"]} | {"/docs"}
+    paths = {re.sub(r"\{\w+\}", "{}", path) for path in described(State()).openapi()["paths"]} | {"/docs"}
     assert len(named) >= 6
     assert named - paths == set()
 

@@ -19,7 +19,8 @@ from starlette.testclient import TestClient
 from indexer import models
 from indexer.models import Model
 from indexer.providers import Providers
-from service.app import create_app
+from service.app import App
+from service.served import Collections
 
 pytest_plugins = ["service_fixtures"]
 
@@ -44,7 +45,7 @@ def loads(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @contextmanager
 def served(store: Path) -> Iterator[httpx.Client]:
     """A service in this process that has looked at its store once."""
-    app = create_app(store)
+    app = App(Collections(store))
     with TestClient(app) as client:
         until(lambda: "still opening" not in (client.get("/readyz").json()["reason"] or ""), "the first look")
         yield client
@@ -259,7 +260,7 @@ def test_the_documentation_needs_no_other_host(api: httpx.Client) -> None:
 
 def test_a_store_that_cannot_be_read_is_named_in_readyz(tmp_path: Path) -> None:
     (tmp_path / "collections").write_text("a file where a folder should be")
-    with TestClient(create_app(tmp_path)) as client:
+    with TestClient(App(Collections(tmp_path))) as client:
         until(lambda: "not a folder" in client.get("/readyz").json()["reason"], "the reason is named")
         assert client.get("/readyz").status_code == 503
         assert client.get("/healthz").status_code == 200

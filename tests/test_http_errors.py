@@ -14,9 +14,10 @@ from starlette.testclient import TestClient
 from indexer import errors
 from indexer.errors import ParecidoError
 from service import routes
-from service.app import create_app
+from service.app import App
 from service.bodies import MAX_BODY
 from service.errors import STATUSES
+from service.served import Collections
 
 pytest_plugins = ["service_fixtures"]
 
@@ -244,7 +245,7 @@ def test_a_failure_of_the_service_itself_is_told_in_the_envelope_without_its_ins
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(routes, "_collections", broken)
-    with TestClient(create_app(tmp_path), raise_server_exceptions=False) as client:
+    with TestClient(App(Collections(tmp_path)), raise_server_exceptions=False) as client:
         answer = client.get("/v1/collections", headers={"x-request-id": "mine"})
     message = refused(answer, 500, "internal_error")
     assert "secret" not in message

@@ -20,14 +20,14 @@ from support import prepared, publish_items, random_vectors
 from indexer.queries import Query
 from service import routes
 from service.answering import Answering
-from service.app import create_app
+from service.app import App
 from service.embedder import QueryEmbedder
-from service.served import Served
+from service.served import Collections, Served
 
 pytest_plugins = ["service_fixtures"]
 
 LONG = [f"Text number {number}: " + "bread is baked of flour, water and yeast, and eaten with soup. " * 30
-        for number in range(100)]  # fmt: skip
+        for number in range(40)]  # fmt: skip
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_failure_in_a_search_is_told_in_the_envelope_without_its_inside(
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(routes, "_collections", broken)
-    with TestClient(create_app(tmp_path), raise_server_exceptions=False) as client:
+    with TestClient(App(Collections(tmp_path)), raise_server_exceptions=False) as client:
         answer = client.post("/v1/collections/notes/search", json={"id": "x"}, headers={"x-request-id": "mine"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "secret" not in answer.text

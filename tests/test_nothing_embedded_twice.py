@@ -5,6 +5,7 @@ What the model is asked is written down by its stand-in; runs are killed with SI
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -42,7 +43,11 @@ def texts(rows: list[dict[str, Any]]) -> list[str]:
 
 def lines(file: Path) -> list[str]:
     """The texts that were put down whole: who is killed meanwhile has not embedded the one that is cut."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.endswith('"')]
+    found = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append(json.loads(line))
+    return found
 
 
 def assert_exact(place: Place, stand_in: StandIn) -> None:

@@ -19,7 +19,7 @@ from support import flip
 
 from indexer import models
 from indexer.errors import ModelUnavailable, StorageError
-from indexer.models import Model
+from indexer.models import Model, openvino
 from indexer.models.converted import FACTS, MODEL, TOKENIZER, WEIGHTS
 from indexer.models.local import torch_because
 from indexer.providers import LocalSettings, Providers
@@ -58,6 +58,19 @@ def kept(caches: Path) -> Path:
     """A folder of caches that has the packaged model's conversion."""
     load(caches)
     return caches
+
+
+@pytest.fixture(scope="module")
+def graph(model: Model) -> Any:
+    """OpenVINO's form of the packaged model, before anything of it is kept."""
+    return openvino._graph(model)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def traced(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversions in this process begin with that form and are compared on short texts: the same is kept, or is not."""
+    monkeypatch.setattr(openvino, "_graph", lambda _: graph)
+    monkeypatch.setattr(openvino, "PROBES", openvino.PROBES[:5])
 
 
 @pytest.fixture
@@ -101,7 +114,7 @@ def test_a_damaged_conversion_is_not_used(copied: Path, name: str, damage: str) 
     assert conversions(copied).find() is None
 
 
-def test_a_damaged_conversion_is_made_anew(copied: Path) -> None:
+def test_a_damaged_conversion_is_made_anew(copied: Path, traced: None) -> None:
     found = conversions(copied).find()
     assert found is not None
     flip(found.folder / WEIGHTS, 1_000_000)
@@ -128,7 +141,7 @@ def test_a_killed_conversion_leaves_nothing_that_is_used(tmp_path: Path) -> None
         assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
 
 
-def test_two_that_convert_at_once_keep_one_of_both(tmp_path: Path) -> None:
+def test_two_that_convert_at_once_keep_one_of_both(tmp_path: Path, traced: None) -> None:
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(lambda _: load(tmp_path / "cache"), range(2)))
     vectors = [model.embed_query(["one"]) for model in both]
@@ -148,7 +161,7 @@ def test_another_is_first_while_one_converts(copied: Path) -> None:
 
 
 def test_where_nothing_can_be_kept_it_is_said_and_the_model_runs(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, traced: None
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     with caplog.at_level(logging.WARNING, "parecido"):
@@ -182,14 +195,18 @@ def test_a_model_of_more_than_ids_and_mask_stays_with_torch(
         load(kept, str(folder), "openvino")
 
 
-def test_a_conversion_whose_vectors_differ_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversion_whose_vectors_differ_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traced: None
+) -> None:
     monkeypatch.setattr("indexer.models.openvino.LEAST_COSINE", 1.1)
     model = load(tmp_path / "cache", backend="auto")
     assert model.numeric_path == "torch float32 cpu"
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_disk_that_fails_leaves_torch_to_compute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fails_leaves_torch_to_compute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traced: None
+) -> None:
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("no space left")
 
@@ -225,7 +242,7 @@ def test_openvino_that_is_asked_for_and_cannot_is_an_error(tmp_path: Path) -> No
 
 
 def test_a_disk_that_is_full_when_it_is_kept_is_told_and_the_model_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, traced: None
 ) -> None:
     def full(*_: object) -> None:
         raise StorageError("The disk is full.")

@@ -27,8 +27,9 @@ from indexer.describe import describe
 from indexer.search import Asked, nearest
 from indexer.vectors import Vectors
 from indexer.verify import verify
-from service.app import create_app
+from service.app import App
 from service.cli import main
+from service.served import Collections
 
 ROWS = [{"id": f"i{n}", "text": f"This is text {n}, unlike the others.", "n": n} for n in range(700)]
 
@@ -60,7 +61,7 @@ def test_figure_effort_and_interval_stand_in_the_manifest_in_status_and_over_htt
     assert all(effort >= 14 for effort in index["efforts"].values())
     lines = CliRunner().invoke(main, ["status", "--store", str(place.store)]).output
     assert f"recall {told['measured'][0]['recall']:.3f} (" in lines
-    with TestClient(create_app(place.store)) as client:
+    with TestClient(App(Collections(place.store))) as client:
         until(lambda: client.get("/readyz").status_code == 200, "the first look")
         assert client.get(f"/v1/collections/{NAME}").json()["recall"] == told
 

@@ -22,8 +22,7 @@ from service.cli import main
 pytest_plugins = ["service_fixtures"]
 
 MANY = [
-    {"id": str(n), "text": f"Sentence {n} has {n * 7} words, or so they say in village {n % 97}."}
-    for n in range(50_000)
+    {"id": str(n), "text": f"Sentence {n} has {n * 7} words, or so they say in village {n % 97}."} for n in range(8_000)
 ]
 """More than is embedded before the run is stopped."""
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
-from service.app import create_app
+from starlette.datastructures import State
+
+from service.described import described
 
 
 def openapi() -> str:
     """The OpenAPI description of the service, in a form in which two versions can be compared line by line."""
-    return json.dumps(create_app(Path()).openapi(), sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(described(State()).openapi(), sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ import click
 from indexer.cli.group import PENDING, common, emit, main, settings_of
 from indexer.cli.table import table
 from indexer.errors import ConfigurationError
-from indexer.prices import NANO, dollars
-from indexer.report import duration
 from indexer.storage import CollectionFolder, collection_folder, collection_names
 
 if TYPE_CHECKING:
@@ -85,6 +83,8 @@ def _cancel(settings: Settings, folders: list[CollectionFolder], id: str, as_jso
 
 
 def _told(collection: str, batch: Batch) -> dict[str, Any]:
+    from indexer.prices import NANO
+
     told = asdict(batch)
     amount = None if batch.nano_dollars is None else batch.nano_dollars / NANO
     del told["fingerprint"], told["nano_dollars"], told["requests"]
@@ -98,6 +98,9 @@ def _time(seconds: int | None) -> datetime | None:
 
 
 def _lines(found: list[tuple[str, Batch]]) -> Iterator[str]:
+    from indexer.prices import dollars
+    from indexer.report import duration
+
     now = datetime.now(UTC).timestamp()
     heads = ("collection", "state", "batch", "at the API", "texts", "tokens", "age", "cost")
     rows = [heads]

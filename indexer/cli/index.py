@@ -34,10 +34,10 @@ from indexer.config import CONFIG_FILE, CollectionSettings, Format, Settings, ch
 from indexer.errors import ConfigurationError, ParecidoError
 from indexer.logs import LogFormat
 from indexer.providers import OPENAI
-from indexer.report import Report
 
 if TYPE_CHECKING:
     from indexer.estimate import Estimate
+    from indexer.report import Report
 
     Act = Callable[..., Report | Estimate]
 
@@ -192,6 +192,8 @@ def _code(done: Report) -> int:
 
 def _tell(done: Report | Estimate, as_json: bool, log_format: LogFormat) -> None:
     """What was done is told on the standard output, and in the log where programs read that."""
+    from indexer.report import Report
+
     event = "run" if isinstance(done, Report) else "estimate"
     text = printing.report(done) if isinstance(done, Report) else printing.estimate(done)
     if log_format == "json":

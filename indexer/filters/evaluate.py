@@ -6,6 +6,8 @@ turns it into False before anything is combined, so that negation is plain negat
 A column has its field's Arrow type: string, int64, float64, bool, timestamp[us, UTC], or list of string. It may be
 older than the schema: all null, of whatever type, where the segment did not know the field, and int64 where the field
 has since widened to floats. So the column's own type decides how it is compared.
+
+Arrow's functions are imported by whoever calls them: that takes longer than anything else a process needs to answer.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from indexer.filters.tree import And, Compare, Contains, Exists, Filter, Not, OneOf, Or, Order, Prefix
 from indexer.items import Scalar
@@ -26,7 +27,7 @@ Column: TypeAlias = pa.Array | pa.ChunkedArray
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 _INT64 = np.iinfo(np.int64)
-_COMPARISONS = {Order.GT: pc.greater, Order.GTE: pc.greater_equal, Order.LT: pc.less, Order.LTE: pc.less_equal}
+_COMPARISONS = {Order.GT: "greater", Order.GTE: "greater_equal", Order.LT: "less", Order.LTE: "less_equal"}
 
 
 def evaluate(filter: Filter, column: Callable[[str], Column], count: int) -> Mask:
@@ -52,6 +53,8 @@ def evaluate(filter: Filter, column: Callable[[str], Column], count: int) -> Mas
 
 
 def _condition(condition: Compare | OneOf | Exists | Contains | Prefix, values: Column) -> Mask:
+    import pyarrow.compute as pc
+
     if values.null_count == len(values):
         return np.zeros(len(values), dtype=np.bool_)
     match condition:
@@ -70,12 +73,16 @@ def _condition(condition: Compare | OneOf | Exists | Contains | Prefix, values: 
 
 
 def _compare(values: Column, order: Order, value: Scalar) -> Mask:
+    import pyarrow.compute as pc
+
     if isinstance(value, int | float):
         order, value = _on_grid(order, value, values.type)
-    return _mask(_COMPARISONS[order](values, pa.scalar(value, values.type)))
+    return _mask(pc.call_function(_COMPARISONS[order], [values, pa.scalar(value, values.type)]))
 
 
 def _one_of(values: Column, alternatives: Iterable[Scalar]) -> Mask:
+    import pyarrow.compute as pc
+
     known = _representable(alternatives, values.type)
     if len(known) == 1:
         return _mask(pc.equal(values, pa.scalar(known[0], values.type)))
@@ -138,4 +145,6 @@ def _largest_not_above(value: int | float, type_: pa.DataType) -> int | float | 
 
 
 def _mask(answer: Column) -> Mask:
+    import pyarrow.compute as pc
+
     return np.asarray(pc.fill_null(answer, False).to_numpy(zero_copy_only=False), dtype=np.bool_)
