@@ -131,7 +131,7 @@ class Part:
             own = [one.row if one is not None and one.segment is self.segment else -1 for one in excludes]
             figures, passages = ann.without(figures, passages, self.items_of(passages) == np.array(own)[:, None])
         rows, enough = self.items_of(passages), None
-        short = np.count_nonzero(passages[:, -1:] < 0) > 0
+        short = bool(np.count_nonzero(passages[:, -1:] < 0))
         if not plan.exact and (short or passages.shape[1] < count or not self.segment.one_passage_an_item):
             enough = self._different(rows, passages >= 0) >= count
         return Several(self, passages, rows, figures, bounds, error, enough, short)

@@ -8,7 +8,7 @@ asked alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from indexer.vectors import Similarities, Vectors, similarity_to_own
 TOGETHER = 32
 """Queries that are searched together: a scan then holds that many figures for each passage of a segment."""
 
+
 class _Compared(NamedTuple):
     """Passages whose items may be on the pages of some queries, each array (queries, m)."""
 
@@ -36,7 +37,7 @@ class _Compared(NamedTuple):
 
     def taken(self, places: Rows) -> _Compared:
         """Of each query those at its places (queries, n), in that order."""
-        flat = places + np.arange(0, self.rows.size, self.rows.shape[1])[:, None]
+        flat = places + self.rows.shape[1] * np.arange(len(places))[:, None]
         parts, rows, passages, similarities = self
         taken = passages.take(flat)
         same = taken if rows is passages else rows.take(flat)
@@ -82,8 +83,9 @@ def _answered(searched: Sequence[Part], asked: Sequence[Asked], recall: float | 
     compared = compared.taken((-compared.similarities).argsort(axis=1, kind="stable"))
     segments = [part.segment for part in searched]
     answers = _first(compared, count, segments)
-    unsettled = [at for at, settled in enumerate(_settled(compared, found, asked).tolist()) if not settled]
-    for at in unsettled:
+    for at, settled in enumerate(_settled(compared, found, asked).tolist()):
+        if settled:
+            continue
         page = paged(compared.of(at, segments), asked[at])
         bound = max((float(one.bounds[at]) for one in found if one.bounds is not None), default=-np.inf)
         enough = all(one.enough is None or one.enough[at] for one in found)
@@ -113,7 +115,7 @@ def _first(compared: _Compared, count: int, segments: Sequence[Segment]) -> list
     parts, rows, passages, similarities = compared
     places = passages[:, :count].ravel().tolist()
     items = places if rows is passages else rows[:, :count].ravel().tolist()
-    of = repeat(segments[0], len(places))
+    of: Iterable[Segment] = repeat(segments[0], len(places))
     if parts is not None:
         of = map(segments.__getitem__, parts[:, :count].ravel().tolist())
     every = [*map(scored, zip(of, items, places, similarities[:, :count].ravel().tolist(), strict=True))]
@@ -140,7 +142,7 @@ def _compared(found: Sequence[Several], queries: Vectors, count: int) -> _Compar
 
 
 def _least(found: Sequence[Several], count: int) -> Figures:
-    """What a figure must reach for its passage to be on the page of each query, as far as figures tell; (queries, 1)."""
+    """What a figure must reach for its passage to be on each query's page, as far as figures tell: (queries, 1)."""
     figures = [one.best for one in found]
     best = figures[0] if len(found) == 1 else -np.sort(-np.concatenate(figures, axis=1), axis=1)
     if best.shape[1] <= count:

@@ -62,7 +62,7 @@ def similarity_to_own(a: Vectors, vectors: Vectors, rows: npt.NDArray[np.int64])
 
 
 def _rounded(exact: Similarities) -> Similarities:
-    """To what can be told apart, in place; rows of length 1 are then at most 1 apart."""
+    """To what can be told apart, in place: what float32 makes a row longer than 1 does not reach the last digit."""
     exact *= _UNITS
     np.rint(exact, exact)
     exact += 0.0  # turns -0.0 into 0.0

@@ -20,12 +20,15 @@ BY_HALVES = 2.0**-10
 """Most that a figure by half-precision codes differs from a similarity: they keep 11 bits of each component, so that
 the dot product of two rows of length 1 is off by at most 2**-11 (Cauchy-Schwarz); as much again for float32 sums."""
 BY_VECTORS = 2.0**-24
-"""Most that a figure by the vectors themselves differs from the dot product, for each dimension: it is summed in float32
-in whatever order (Higham, Accuracy and Stability of Numerical Algorithms, 3.1)."""
+"""Most that a figure by the vectors themselves differs from their dot product, for each dimension: it is summed in
+float32, in whatever order (Higham, Accuracy and Stability of Numerical Algorithms, 3.1)."""
 ROUNDED = 1e-6
-"""And from a similarity, which is rounded; with room for rows that are not quite of length 1."""
+"""How much more it may differ from a similarity, which is rounded; twice what that takes, as rows are not quite of
+length 1."""
 BLOCK_BYTES = 1 << 20
 """Vectors that are gathered at once: as many as fit into a core's own cache."""
+FEW = 128
+"""Figures that are put in order about as soon as the best of them are found."""
 
 Rows = npt.NDArray[np.int64]
 Figures = npt.NDArray[np.float32]
@@ -100,24 +103,24 @@ def _walked(index: AnnIndex, vectors: Vectors, queries: Vectors, plan: Plan) -> 
 def _refined(vectors: Vectors, queries: Vectors, rows: Rows, fetch: int) -> Candidates:
     """The best of the rows proposed for each query, by their vectors."""
     figures = compared(vectors, queries, rows)
-    best = (-figures).argsort(axis=1)[:, :fetch]
-    if len(queries) > 1:
-        best = best + np.arange(0, rows.size, rows.shape[1])[:, None]
+    if len(queries) == 1:
+        best = _best(figures[0], fetch)[None]
+    else:
+        best = (-figures).argsort(axis=1)[:, :fetch] + rows.shape[1] * np.arange(len(rows))[:, None]
     return figures.take(best), rows.take(best)
 
 
 def _gathered(vectors: Vectors, queries: Vectors, rows: Rows, fetch: int) -> Candidates:
     """The best of these rows, each compared."""
     if len(queries) == 1:
-        scores = compared(vectors, queries, rows[None])
-    else:
-        scores = np.empty((len(queries), len(rows)), dtype=np.float32)
-        block = max(1, BLOCK_BYTES // vectors[:1].nbytes)
-        buffer = np.empty((min(block, len(rows)), vectors.shape[1]), dtype=np.float32)
-        for start in range(0, len(rows), block):
-            some = rows[start : start + block]
-            taken = vectors.take(some, axis=0, out=buffer[: len(some)], mode="clip")
-            np.matmul(queries, taken.T, out=scores[:, start : start + len(some)])
+        return _refined(vectors, queries, rows[None], fetch)
+    scores = np.empty((len(queries), len(rows)), dtype=np.float32)
+    block = max(1, BLOCK_BYTES // vectors[:1].nbytes)
+    buffer = np.empty((min(block, len(rows)), vectors.shape[1]), dtype=np.float32)
+    for start in range(0, len(rows), block):
+        some = rows[start : start + block]
+        taken = vectors.take(some, axis=0, out=buffer[: len(some)], mode="clip")
+        np.matmul(queries, taken.T, out=scores[:, start : start + len(some)])
     best = np.array([_best(row, fetch) for row in scores])
     return np.take_along_axis(scores, best, axis=1), rows[best]
 
@@ -138,7 +141,7 @@ def _product(vectors: Vectors, queries: Vectors, fetch: int, mask: Mask | None) 
 
 def _best(scores: Figures, count: int) -> Rows:
     """Where the `count` highest are, best first."""
-    if count < len(scores):
+    if count < len(scores) > FEW:
         top = np.argpartition(scores, -count)[-count:]
-        return top[np.argsort(-scores[top], kind="stable")]
-    return np.argsort(-scores, kind="stable")
+        return top[(-scores[top]).argsort(kind="stable")]
+    return (-scores).argsort(kind="stable")[:count]

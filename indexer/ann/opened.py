@@ -23,8 +23,9 @@ from indexer.errors import CorruptGeneration
 from indexer.vectors import Vectors
 
 READ_BYTES = 1 << 20
-WORTH_THREADS = 1 << 18
-"""Multiplications that take one thread longer than others take to begin."""
+WORTH_THREADS = 1 << 23
+"""Multiplications, some milliseconds of them: of fewer one thread has done all, before a busy machine has let others
+begin."""
 
 Mask = npt.NDArray[np.bool_]
 Candidates = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -108,11 +109,11 @@ def compared(vectors: Vectors, queries: Vectors, rows: npt.NDArray[np.int64]) ->
 
     Minus infinity for row -1. FAISS reads the vectors where they lie.
     """
-    figures = np.empty(rows.shape, dtype=np.float32)
-    arrays = map(faiss.swig_ptr, (figures, np.ascontiguousarray(queries), vectors, rows))
+    figures, queries = np.empty(rows.shape, dtype=np.float32), np.ascontiguousarray(queries)
+    pointers = map(faiss.swig_ptr, (figures, queries, vectors, rows))
     before = _alone(rows.size * vectors.shape[1] < WORTH_THREADS)
     try:
-        faiss.fvec_inner_products_by_idx(*arrays, vectors.shape[1], *rows.shape)
+        faiss.fvec_inner_products_by_idx(*pointers, vectors.shape[1], *rows.shape)
     finally:
         _as(before)
     return figures
