@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from indexes import first_try
 from support import prepared, publish_items, random_vectors
 
 from indexer import together
@@ -19,6 +20,7 @@ from indexer.search import Asked, nearest
 from indexer.segment import Prepared
 from indexer.snapshot import Snapshot
 from indexer.together import nearest_each
+from indexer.vectors import normalise, similarity
 
 
 def published(store: Path, rng: np.random.Generator, sizes: list[int], most: int, different: int) -> Snapshot:
@@ -78,3 +80,31 @@ def test_none_is_asked_a_second_time_where_the_first_look_suffices(
     expected = [nearest(snapshot, one) for one in asked]
     monkeypatch.setattr(together, "among", lambda *_: pytest.fail("it was asked again"))
     assert nearest_each(snapshot, asked) == expected
+
+
+def test_what_half_precision_cannot_tell_apart_is_put_in_order_together_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    vectors = normalise(1 + 1e-4 * rng.standard_normal((400, 8)))
+    snapshot = publish_items(tmp_path, [[prepared(f"i{at:03d}", vectors[at : at + 1]) for at in range(400)]])
+    asked = [Asked(random_vectors(rng, 1, 8), 10) for _ in range(20)]
+    answers = nearest_each(snapshot, asked)
+    for one, hits in zip(asked, answers, strict=True):
+        every = sorted((-similarity(one.vectors, vectors)[0]).tolist())
+        assert [-hit.similarity for hit in hits] == every[:10]
+
+
+def test_where_one_segment_gives_too_few_items_others_do_not_stand_in_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index proposes forty passages, which are all of one or two items."""
+    first_try("pq", monkeypatch)
+    rng = np.random.default_rng(4)
+    centres = normalise(1 + 0.3 * rng.standard_normal((30, 32)))
+    long = [
+        prepared(f"l{at:02d}", normalise(one + 0.01 * rng.standard_normal((60, 32)))) for at, one in enumerate(centres)
+    ]
+    short = [prepared(f"s{at:03d}", random_vectors(rng, 1, 32)) for at in range(300)]
+    snapshot = publish_items(tmp_path, [long, short], recall=0.9)
+    assert {entry.index.kind for entry in snapshot.generation.segments if entry.index} == {"pq"}
+    for hits in nearest_each(snapshot, [Asked(centres[at : at + 1], 10) for at in range(20)]):
+        assert {hit.segment.id(hit.row)[0] for hit in hits} == {"l"}
