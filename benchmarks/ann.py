@@ -48,10 +48,13 @@ TOLERANCE = 0.01
 """By how much some hundred queries may find less than is found on average."""
 MILLION = 1_000_000
 FEWER_STEPS = (
-    "among few passages FAISS takes less time than the steps around it, which find what counts, compare it exactly and "
-    "order it; next would be fewer of them"
+    "among few passages FAISS takes no longer than the steps around it, some thirty calls of numpy that pick what may "
+    "be on the page, compare it exactly and order it; next would be the same in compiled code"
 )
-ONE_THREAD = "FAISS uses all cores, the steps around it one; next would be to compare a batch's candidates on all"
+ONE_THREAD = (
+    "FAISS uses all cores, and one then picks, compares exactly and orders what was found; two threads of Python took "
+    "longer, as they wait for each other between calls of numpy; next would be the same in compiled code"
+)
 FOUR_GRAPHS = (
     "a segment holds 256 MiB of vectors, so that a million are four graphs, and each is walked; one graph over all "
     "answers several times as many, though it finds less (see Growth); next would be larger segments"

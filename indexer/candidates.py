@@ -2,17 +2,15 @@
 
 A part is a segment with the passages that count. It is asked through its index where that was found to find enough, and
 exactly where it was not, where that is quicker, or where the index gives fewer items than there are. Each candidate has
-a figure, its similarity but for `ann.ERROR`, and an exact answer says how near what it has left out can be.
+a figure, which is its similarity but for a known error, and an exact answer says how near what it left out can be.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Hashable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +33,8 @@ FILTERS_KEPT = 16
 within one section, sends the same filter again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """Passages of one segment that may be of items on the page, each once."""
+class Candidates(NamedTuple):
+    """Passages of one segment that may be of items on the page, each once; a tuple, as every query makes some."""
 
     segment: Segment
     vectors: Vectors
@@ -46,9 +43,11 @@ class Candidates:
     rows: Rows
     """The item of each."""
     figures: Figures
-    """Meaningful where one vector was asked for, not several."""
+    """Best first, where one vector was asked for; meaningless where several were."""
     bound: float
     """No item that was not looked at is more similar than this; minus infinity where no more is to be looked at."""
+    error: float
+    """Most that a figure differs from the similarity."""
 
     @property
     def items(self) -> int:
@@ -61,6 +60,36 @@ class Candidates:
         if self.segment.one_passage_an_item:
             return self.figures
         return fold(self.rows, self.passages, self.figures)[2]
+
+
+class Several(NamedTuple):
+    """What one segment proposes for several queries of one vector each."""
+
+    part: Part
+    passages: Rows
+    """(queries, m); -1 at the end, where there are no more."""
+    rows: Rows
+    """(queries, m): the item of each; any where there is none."""
+    figures: Figures
+    """(queries, m): best first."""
+    bounds: npt.NDArray[np.float64] | None
+    """(queries,): as of `Candidates`; None where no more is to be looked at for any of them."""
+    error: float
+    enough: npt.NDArray[np.bool_] | None
+    """(queries,): whether no other way would give more items; None where it is so of all."""
+    short: bool
+    """Whether there are fewer for some of them."""
+
+    @property
+    def best(self) -> Figures:
+        """The figure of each item's best passage, best first."""
+        if self.part.segment.one_passage_an_item:
+            return self.figures
+        order = self.rows.argsort(axis=1, kind="stable")
+        first = np.ones(order.shape, dtype=np.bool_)
+        first[:, 1:] = np.diff(np.take_along_axis(self.rows, order, axis=1), axis=1) != 0
+        best = np.where(first, np.take_along_axis(self.figures, order, axis=1), -np.inf)
+        return -np.sort(-best, axis=1)
 
 
 class Part:
@@ -93,32 +122,29 @@ class Part:
 
     def together(
         self, queries: Vectors, count: int, fetch: int, excludes: Sequence[Found | None], recall: float | None
-    ) -> tuple[ann.Proposal, npt.NDArray[np.bool_]]:
-        """What is found for queries of one vector each, quick where it can be, else exact; and for which it suffices.
-
-        In the place of what is to be left out there is row -1.
-        """
+    ) -> Several:
+        """What is found for queries of one vector each, quick where it can be, else exact."""
         excluding = any(one is not None for one in excludes)
         plan = self._quick_plan(count, excluding, recall, len(queries)) or self._plan(fetch, None, len(queries))
-        found = self._proposed(queries, plan)
-        rows, enough = found.rows, np.ones(len(queries), dtype=np.bool_)
+        figures, passages, bounds, error = self._proposed(queries, plan)
         if excluding:
             own = [one.row if one is not None and one.segment is self.segment else -1 for one in excludes]
-            rows = np.where(self.items_of(rows) == np.array(own)[:, None], -1, rows)
-        if not plan.exact:
-            enough = self._different(rows) >= count
-        return ann.Proposal(found.figures, rows, found.bounds), enough
+            figures, passages = ann.without(figures, passages, self.items_of(passages) == np.array(own)[:, None])
+        rows, enough = self.items_of(passages), None
+        short = bool(np.count_nonzero(passages[:, -1:] < 0))
+        if not plan.exact and (short or passages.shape[1] < count or not self.segment.one_passage_an_item):
+            enough = self._different(rows, passages >= 0) >= count
+        return Several(self, passages, rows, figures, bounds, error, enough, short)
 
     def items_of(self, passages: Rows) -> Rows:
         """The item of each passage; of passage -1, that of the last one."""
         return passages if self.segment.one_passage_an_item else self.segment.item_rows[passages].astype(np.int64)
 
-    def _different(self, passages: Rows) -> npt.NDArray[np.int64]:
-        """How many items there are among the passages of each query."""
+    def _different(self, rows: Rows, some: Items) -> npt.NDArray[np.int64]:
+        """How many items there are among those of each query."""
         if self.segment.one_passage_an_item:
-            return np.asarray((passages >= 0).sum(axis=1))
-        items = np.where(passages >= 0, self.items_of(passages), -1).tolist()
-        return np.array([len(set(one) - {-1}) for one in items])
+            return np.asarray(np.count_nonzero(some, axis=1))
+        return np.array([len(set(one) - {-1}) for one in np.where(some, rows, -1).tolist()])
 
     def _quick_plan(self, count: int, exclude: bool, recall: float | None, queries: int) -> ann.Plan | None:
         key = count, exclude, recall, queries
@@ -143,23 +169,22 @@ class Part:
         else:
             passages, at = np.unique(found.rows, return_index=True)
             figures = found.figures.reshape(-1)[at]
-        rows, keep = self.items_of(passages), passages >= 0
-        if exclude is not None and exclude.segment is segment:
-            keep &= rows != exclude.row
-        if np.count_nonzero(keep) < len(keep):
+        rows = self.items_of(passages)
+        own = exclude.row if exclude is not None and exclude.segment is segment else -1
+        if own >= 0 or np.count_nonzero(passages < 0):
+            keep = (passages >= 0) & (rows != own)
             passages, rows, figures = passages[keep], rows[keep], figures[keep]
-        return Candidates(segment, self.vectors, passages, rows, figures, max(found.bounds.tolist()))
+        bound = -np.inf if found.bounds is None else max(found.bounds.tolist())
+        return Candidates(segment, self.vectors, passages, rows, figures, bound, found.error)
 
 
-_KNOWN: WeakKeyDictionary[Snapshot, OrderedDict[Filter | None, list[Part]]] = WeakKeyDictionary()
-"""What was searched lately with each filter, and without one, as long as the snapshot is held."""
 _turn = threading.Lock()
 
 
 def parts(snapshot: Snapshot, filter: Filter | None) -> list[Part]:
     """The segments of a snapshot with what passes the filter; the same ones where it was asked for lately."""
+    known: OrderedDict[Hashable, list[Part]] = snapshot.kept
     with _turn:
-        known = _KNOWN.setdefault(snapshot, OrderedDict())
         if found := known.get(filter):
             known.move_to_end(filter)
             return found

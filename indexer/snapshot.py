@@ -7,9 +7,11 @@ is another snapshot, and whoever still holds the old one finishes on it.
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +52,8 @@ class Snapshot:
         self.folder = folder
         self.generation = generation
         self.segments: Sequence[LiveSegment] = [self._open(position) for position in range(len(generation.segments))]
+        self.kept: OrderedDict[Hashable, Any] = OrderedDict()
+        """What `candidates` keeps for the next search, as long as the snapshot is held."""
 
     def _open(self, position: int) -> LiveSegment:
         entry = self.generation.segments[position]

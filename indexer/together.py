@@ -2,140 +2,163 @@
 
 Those of one vector each that want as many items, and have no filter, are put to every segment together: a scan then
 reads its codes once for all of them, a graph is walked by all cores, and what is found is compared in a few operations
-on whole arrays. Each gets the answer that it would get alone; where that takes more than one look, it is asked alone.
+on whole arrays, a query a row. Each gets the answer that it would get alone; where that takes more than one look, it is
+asked alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from indexer import ann
-from indexer.candidates import Part, Rows, parts
-from indexer.search import FETCH, Asked, Scored, among, each_finds, nearest
+from indexer.candidates import Figures, Part, Rows, Several, parts
+from indexer.search import FETCH, Asked, Hit, Scored, among, each_finds, found_all, nearest, paged, scored
+from indexer.segment import Segment
 from indexer.snapshot import Snapshot
-from indexer.vectors import Similarities, Vectors, similarity_of_groups
+from indexer.vectors import Similarities, Vectors, similarity_to_own
 
 TOGETHER = 32
 """Queries that are searched together: a scan then holds that many figures for each passage of a segment."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """Queries and items that may be on their pages, one of each a row; of each query in order of similarity."""
+class _Compared(NamedTuple):
+    """Passages whose items may be on the pages of some queries, each array (queries, m)."""
 
-    queries: Rows
-    parts: Rows
+    parts: Rows | None
+    """In which of the parts; None where there is one."""
     rows: Rows
     passages: Rows
     similarities: Similarities
+    """Minus infinity where there is none, or a better one of the same item beside it."""
 
-    def taken(self, places: npt.NDArray[np.intp]) -> _Pairs:
-        """Some of them, in that order."""
-        rows, passages = self.rows[places], self.passages[places]
-        return _Pairs(self.queries[places], self.parts[places], rows, passages, self.similarities[places])
+    def taken(self, places: Rows) -> _Compared:
+        """Of each query those at its places (queries, n), in that order."""
+        flat = places + self.rows.shape[1] * np.arange(len(places))[:, None]
+        parts, rows, passages, similarities = self
+        taken = passages.take(flat)
+        same = taken if rows is passages else rows.take(flat)
+        return _Compared(None if parts is None else parts.take(flat), same, taken, similarities.take(flat))
+
+    def of(self, query: int, segments: Sequence[Segment]) -> list[Hit]:
+        """The items of one query."""
+        rows, passages, similarities = (one[query].tolist() for one in self[1:])
+        parts = [0] * len(rows) if self.parts is None else self.parts[query].tolist()
+        hits = zip(map(segments.__getitem__, parts), rows, passages, similarities, strict=True)
+        return [hit for hit in hits if hit[3] > -np.inf]
 
 
 def nearest_each(snapshot: Snapshot, asked: Sequence[Asked]) -> list[list[Scored]]:
     """What `nearest` answers each of them."""
-    answers: dict[int, list[Scored]] = {}
     contract, every = snapshot.generation.contract, parts(snapshot, None)
-    groups: dict[tuple[int, float | None], list[int]] = {}
+    groups: dict[tuple[int, float | None, bool], list[int]] = {}
     for at, one in enumerate(asked):
         if one.filter is None and len(one.vectors) == 1:
-            groups.setdefault((one.count, each_finds(contract, one)), []).append(at)
-        else:
-            answers[at] = nearest(snapshot, one)
-    for (_, recall), places in groups.items():
-        answers |= zip(places, among_each(every, [asked[at] for at in places], recall), strict=True)
-    return [answers[at] for at in range(len(asked))]
+            groups.setdefault((one.count, one.recall, one.exact), []).append(at)
+    answers: list[list[Scored] | None] = [None] * len(asked)
+    for places in groups.values():
+        group = [asked[at] for at in places]
+        for at, answer in zip(places, among_each(every, group, each_finds(contract, group[0])), strict=True):
+            answers[at] = answer
+    return [nearest(snapshot, one) if answer is None else answer for one, answer in zip(asked, answers, strict=True)]
 
 
 def among_each(searched: Sequence[Part], asked: Sequence[Asked], recall: float | None) -> list[list[Scored]]:
     """What `among` answers each of them; all have one vector and want as many items."""
-    answers: list[list[Scored]] = []
-    for start in range(0, len(asked), TOGETHER):
-        answers += _answered(searched, asked[start : start + TOGETHER], recall)
-    return answers
+    if not searched:
+        return [[] for _ in asked]
+    groups = [asked[start : start + TOGETHER] for start in range(0, len(asked), TOGETHER)]
+    return [answer for group in groups for answer in _answered(searched, group, recall)]
 
 
 def _answered(searched: Sequence[Part], asked: Sequence[Asked], recall: float | None) -> list[list[Scored]]:
-    queries, excludes = np.concatenate([one.vectors for one in asked]), [one.exclude for one in asked]
-    count = asked[0].count
+    """What `among` answers each of those that are put to the segments together."""
+    queries, count = np.concatenate([one.vectors for one in asked]), asked[0].count
+    excludes = [one.exclude for one in asked]
     found = [part.together(queries, count, FETCH * count, excludes, recall) for part in searched]
-    proposals = [proposal for proposal, _ in found]
-    bounds = np.max([proposal.bounds for proposal in proposals], axis=0, initial=-np.inf)
-    enough = np.all([one for _, one in found], axis=0) & np.ones(len(asked), dtype=np.bool_)
-    pairs = _compared(searched, proposals, queries, count)
-    columns = (each.tolist() for each in (pairs.parts, pairs.rows, pairs.passages, pairs.similarities))
-    every = list(zip(*columns, strict=True))
-    answers = []
-    for at, (one, (first, last)) in enumerate(zip(asked, _spans(pairs.queries, len(asked)), strict=True)):
-        page = _page(searched, every[first:last], one)
-        known = len(page) == count and page[-1].similarity > bounds[at]
-        if enough[at] and (known or bounds[at] < one.min_similarity):
-            answers.append(page)
-        else:
-            answers.append(among(searched, one, recall))
+    compared = _compared(found, queries, count)
+    compared = compared.taken((-compared.similarities).argsort(axis=1, kind="stable"))
+    segments = [part.segment for part in searched]
+    answers = _first(compared, count, segments)
+    for at, settled in enumerate(_settled(compared, found, asked).tolist()):
+        if settled:
+            continue
+        page = paged(compared.of(at, segments), asked[at])
+        bound = max((float(one.bounds[at]) for one in found if one.bounds is not None), default=-np.inf)
+        enough = all(one.enough is None or one.enough[at] for one in found)
+        whole = enough and found_all(page, asked[at], bound)
+        answers[at] = page if whole else among(searched, asked[at], recall)
     return answers
 
 
-def _page(searched: Sequence[Part], found: Sequence[tuple[int, int, int, float]], asked: Asked) -> list[Scored]:
-    """The best of one query's items, ties by id; what was found is part, row, passage and similarity, best first."""
-    floor = asked.min_similarity
-    if len(found) > asked.count:
-        floor = max(floor, found[asked.count - 1][-1])
-    page = [
-        Scored(searched[part].segment, row, passage, score) for part, row, passage, score in found if score >= floor
-    ]
-    if len({one.similarity for one in page}) < len(page):
-        page.sort(key=lambda one: (-one.similarity, one.segment.id(one.row)))
-    return page[: asked.count]
+def _settled(compared: _Compared, found: Sequence[Several], asked: Sequence[Asked]) -> npt.NDArray[np.bool_]:
+    """For which queries the first items are the page: there are enough, none ties, and nothing else belongs there."""
+    count, similarities = asked[0].count, compared.similarities
+    if similarities.shape[1] < count:
+        return np.zeros(len(asked), dtype=np.bool_)
+    last, after = similarities[:, count - 1], similarities[:, 1 : count + 1]
+    settled: npt.NDArray[np.bool_] = np.logical_and.reduce(similarities[:, : after.shape[1]] > after, axis=1)
+    settled &= last >= np.array([one.min_similarity for one in asked])
+    for one in found:
+        if one.bounds is not None:
+            settled &= last > one.bounds
+        if one.enough is not None:
+            settled &= one.enough
+    return settled
 
 
-def _compared(searched: Sequence[Part], proposals: Sequence[ann.Proposal], queries: Vectors, count: int) -> _Pairs:
+def _first(compared: _Compared, count: int, segments: Sequence[Segment]) -> list[list[Scored]]:
+    """The first `count` that were compared for each query."""
+    parts, rows, passages, similarities = compared
+    places = passages[:, :count].ravel().tolist()
+    items = places if rows is passages else rows[:, :count].ravel().tolist()
+    of: Iterable[Segment] = repeat(segments[0], len(places))
+    if parts is not None:
+        of = map(segments.__getitem__, parts[:, :count].ravel().tolist())
+    every = [*map(scored, zip(of, items, places, similarities[:, :count].ravel().tolist(), strict=True))]
+    queries, width = compared.rows[:, :count].shape
+    return [every[at * width : (at + 1) * width] for at in range(queries)]
+
+
+def _compared(found: Sequence[Several], queries: Vectors, count: int) -> _Compared:
     """All that may be on a page, compared exactly."""
-    least = _least(searched, proposals, len(queries), count)
-    found: list[tuple[Rows, ...]] = []
-    scores: list[Similarities] = [np.empty(0)]
-    for number, (part, proposal) in enumerate(zip(searched, proposals, strict=True)):
-        who, where = np.nonzero((proposal.rows >= 0) & (proposal.figures >= least[:, None]))
-        which = proposal.rows[who, where]
-        found.append((who, np.full(len(who), number), part.items_of(which), which))
-        groups = (part.vectors.take(which[first:last], axis=0) for first, last in _spans(who, len(queries)))
-        scores.append(similarity_of_groups(queries, groups))
-    none = np.empty(0, dtype=np.int64)
-    asking, numbers, rows, passages = (np.concatenate([none, *(one[at] for one in found)]) for at in range(4))
-    pairs = _Pairs(asking, numbers, rows, passages, np.concatenate(scores))
-    if not all(part.segment.one_passage_an_item for part in searched):
-        pairs = _folded(pairs)
-    return pairs.taken(np.lexsort((-pairs.similarities, pairs.queries)))
+    least = _least(found, count)
+    each: list[_Compared] = []
+    for number, one in enumerate(found):
+        few = int(np.count_nonzero(np.logical_or.reduce(one.figures >= least, axis=0)))
+        passages = one.passages[:, :few]
+        rows = passages if one.rows is one.passages else one.rows[:, :few]
+        scores = similarity_to_own(queries, one.part.vectors, passages)
+        if one.short:
+            scores[passages < 0] = -np.inf
+        each.append(_Compared(None if len(found) == 1 else np.full(passages.shape, number), rows, passages, scores))
+    every = each[0] if len(each) == 1 else _Compared(*(np.concatenate(of, axis=1) for of in zip(*each, strict=True)))
+    if not all(one.part.segment.one_passage_an_item for one in found):
+        every.similarities[_worse(every)] = -np.inf
+    return every
 
 
-def _spans(who: Rows, queries: int) -> Iterable[tuple[int, int]]:
-    """Where the pairs of each query begin and end, which are in order of query."""
-    return pairwise(np.searchsorted(who, np.arange(queries + 1)).tolist())
+def _least(found: Sequence[Several], count: int) -> Figures:
+    """What a figure must reach for its passage to be on each query's page, as far as figures tell: (queries, 1)."""
+    figures = [one.best for one in found]
+    best = figures[0] if len(found) == 1 else -np.sort(-np.concatenate(figures, axis=1), axis=1)
+    if best.shape[1] <= count:
+        return np.full((len(best), 1), -np.inf, dtype=np.float32)
+    return best[:, count - 1 : count] - 2 * max([one.error for one in found])
 
 
-def _least(
-    searched: Sequence[Part], proposals: Sequence[ann.Proposal], queries: int, count: int
-) -> npt.NDArray[np.float64]:
-    """What a figure must reach for its passage to be on the page of each query, where that can be told beforehand."""
-    least = np.full(queries, -np.inf)
-    if all(part.segment.one_passage_an_item for part in searched) and proposals:
-        figures = np.concatenate([np.where(one.rows >= 0, one.figures, -np.inf) for one in proposals], axis=1)
-        if figures.shape[1] > count:
-            least = np.partition(figures, -count, axis=1)[:, -count] - 2 * ann.ERROR
-    return least
-
-
-def _folded(pairs: _Pairs) -> _Pairs:
-    """Each item once for each query, with its best passage; of equal ones, the first in the text."""
-    ordered = pairs.taken(np.lexsort((pairs.passages, -pairs.similarities, pairs.rows, pairs.parts, pairs.queries)))
-    keys = np.stack([ordered.queries, ordered.parts, ordered.rows])
-    first = np.flatnonzero((np.diff(keys, axis=1, prepend=-1) != 0).any(axis=0))
-    return ordered.taken(first)
+def _worse(compared: _Compared) -> npt.NDArray[np.bool_]:
+    """Which passages have a better one of the same item beside them, or an equal one before them in the text."""
+    parts, rows, passages, similarities = compared
+    order = np.lexsort((passages, -similarities, rows, *([] if parts is None else [parts])))
+    ordered = compared.taken(order)
+    same = np.zeros(rows.shape, dtype=np.bool_)
+    same[:, 1:] = np.diff(ordered.rows, axis=1) == 0
+    if ordered.parts is not None:
+        same[:, 1:] &= np.diff(ordered.parts, axis=1) == 0
+    worse = np.empty_like(same)
+    np.put_along_axis(worse, order, same, axis=1)
+    return worse

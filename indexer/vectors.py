@@ -6,8 +6,6 @@ computed here and nowhere else; it is higher for what is more alike, and rounded
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +15,8 @@ Similarities = npt.NDArray[np.float64]
 DECIMALS = 6
 """Float32 vectors carry about seven digits: six decimals of a cosine are what can be told apart."""
 _UNITS = 10.0**DECIMALS
+BLOCK_BYTES = 1 << 20
+"""Of what is compared at a time, in float64."""
 
 
 def normalise(vectors: npt.ArrayLike) -> Vectors:
@@ -40,23 +40,31 @@ def similarity(a: Vectors, b: Vectors) -> Similarities:
 
     Summed in float64 one pair at a time, so that a pair's figure does not depend on what stands beside it.
     """
-    return similarity_of_pairs(a[:, None, :], b[None, :, :])
+    return _rounded(np.vecdot(a.astype(np.float64)[:, None, :], b.astype(np.float64)))
 
 
-def similarity_of_pairs(a: Vectors, b: Vectors) -> Similarities:
-    """The same of each row of a (…, d) with the row of b (…, d) at its place: float64 (…)."""
-    return _rounded(np.vecdot(a.astype(np.float64), b.astype(np.float64)))
-
-
-def similarity_of_groups(a: Vectors, groups: Iterable[Vectors]) -> Similarities:
-    """The same of each row of a (n, d) with its own group of rows (m, d), one group after the other: float64 (Σ m).
+def similarity_to_own(a: Vectors, vectors: Vectors, rows: npt.NDArray[np.int64]) -> Similarities:
+    """The same of each row of a (n, d) with its own rows (n, m) of the vectors: float64 (n, m).
 
     What is compared at a time fits into a core's own cache.
     """
-    exact = [np.vecdot(row, group.astype(np.float64)) for row, group in zip(a.astype(np.float64), groups, strict=True)]
-    return _rounded(np.concatenate([np.empty(0), *exact]))
+    wide = a.astype(np.float64)[:, None, :]
+    if rows.size * wide[:1].nbytes <= BLOCK_BYTES:
+        return _rounded(np.vecdot(vectors.take(rows, axis=0).astype(np.float64), wide))
+    (each, many), pairs = rows.shape, max(1, BLOCK_BYTES // wide[:1].nbytes)
+    across, down = min(many, pairs), max(1, pairs // many)
+    exact = np.empty(rows.shape)
+    for first in range(0, each, down):
+        for start in range(0, many, across):
+            block = slice(first, first + down), slice(start, start + across)
+            np.vecdot(vectors.take(rows[block], axis=0).astype(np.float64), wide[block[0]], out=exact[block])
+    return _rounded(exact)
 
 
 def _rounded(exact: Similarities) -> Similarities:
-    rounded: Similarities = np.rint(exact * _UNITS) / _UNITS  # what np.round does, in a third less time
-    return np.minimum(np.maximum(rounded, -1.0), 1.0) + 0.0  # turns -0.0 into 0.0
+    """To what can be told apart, in place: what float32 makes a row longer than 1 does not reach the last digit."""
+    exact *= _UNITS
+    np.rint(exact, exact)
+    exact += 0.0  # turns -0.0 into 0.0
+    exact /= _UNITS
+    return exact

@@ -16,7 +16,7 @@ File: FAISS's own format, read memory-mapped (IO_FLAG_MMAP_IFC), so that every p
 """
 
 from indexer.ann.again import measured_again
-from indexer.ann.asking import ERROR, Proposal, propose
+from indexer.ann.asking import Proposal, propose, without
 from indexer.ann.building import Advance, Aim, build
 from indexer.ann.choice import KINDS, Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Figure, Frame, IndexEntry, Rung, effort_for, figure
@@ -25,7 +25,6 @@ from indexer.ann.tuning import Logged, Passages, Queries, nothing_logged, to_fet
 from indexer.ann.ways import Plan, plan
 
 __all__ = [
-    "ERROR",
     "KINDS",
     "LIMITS",
     "Advance",
@@ -55,4 +54,5 @@ __all__ = [
     "plan",
     "propose",
     "to_fetch",
+    "without",
 ]

@@ -8,6 +8,7 @@ than there is. What it says of its graph is compared before anything is searched
 from __future__ import annotations
 
 import hashlib
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from indexer.errors import CorruptGeneration
 from indexer.vectors import Vectors
 
 READ_BYTES = 1 << 20
+WORTH_THREADS = 1 << 23
+"""Multiplications, some milliseconds of them: of fewer one thread has done all, before a busy machine has let others
+begin."""
 
 Mask = npt.NDArray[np.bool_]
 Candidates = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -35,6 +39,7 @@ class AnnIndex:
         self.kind = kind
         self._codes = faiss.downcast_index(index.storage) if self.walks else index
         self._parameters: dict[int, Any] = {}
+        self._masked: dict[int, tuple[weakref.ref[Mask], Any]] = {}
 
     @property
     def count(self) -> int:
@@ -78,37 +83,70 @@ class AnnIndex:
 
     def scan(self, queries: Vectors, k: int, mask: Mask | None = None) -> Candidates:
         """The same of a `true` index by a scan of all its codes, which leaves nothing out."""
-        return _asked(self._codes, queries, k, None if mask is None else faiss.SearchParameters(sel=_selector(mask)))
+        return _asked(self._codes, queries, k, None if mask is None else self._for_mask(mask))
 
     def _for(self, effort: int, mask: Mask | None) -> Any:
         if mask is not None:
-            return faiss.IVFSearchParameters(nprobe=1, sel=_selector(mask))
+            return self._for_mask(mask)
         if effort not in self._parameters:
             made = faiss.SearchParametersHNSW(efSearch=effort) if self.walks else faiss.IVFSearchParameters(nprobe=1)
             self._parameters[effort] = made
         return self._parameters[effort]
 
+    def _for_mask(self, mask: Mask) -> Any:
+        """What FAISS has to know of a mask, as long as there is the mask: who keeps a filter asks with it again."""
+        masked, key = self._masked, id(mask)
+        if key not in masked:
+            bits = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+            one_list = faiss.IVFSearchParameters(nprobe=1, sel=bits)
+            made = one_list if self.kind == "pq" else faiss.SearchParameters(sel=bits)
+            masked[key] = weakref.ref(mask, lambda _: masked.pop(key, None)), made
+        return masked[key][1]
 
-def _selector(mask: Mask) -> faiss.IDSelectorBitmap:
-    return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+
+def compared(vectors: Vectors, queries: Vectors, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """How similar each of the queries (n, d) is to its own rows (n, m) of the vectors: float32 (n, m).
+
+    Minus infinity for row -1. FAISS reads the vectors where they lie.
+    """
+    figures, queries = np.empty(rows.shape, dtype=np.float32), np.ascontiguousarray(queries)
+    pointers = map(faiss.swig_ptr, (figures, queries, vectors, rows))
+    before = _alone(rows.size * vectors.shape[1] < WORTH_THREADS)
+    try:
+        faiss.fvec_inner_products_by_idx(*pointers, vectors.shape[1], *rows.shape)
+    finally:
+        _as(before)
+    return figures
 
 
 def _asked(index: faiss.Index, queries: Vectors, k: int, parameters: Any) -> Candidates:
     """What FAISS finds, one query in this thread alone.
 
     FAISS divides a scan by queries, so that the others would have nothing to do but make this one wait for them; on a
-    busy machine that takes longer than the scan. How many threads OpenMP uses is remembered for each thread by itself.
+    busy machine that takes longer than the scan.
     """
-    before = faiss.omp_get_max_threads()
-    alone = len(queries) == 1 and before > 1
-    if alone:
-        faiss.omp_set_num_threads(1)
+    before = _alone(len(queries) == 1)
     try:
         found: Candidates = index.search(queries, k, params=parameters)
     finally:
-        if alone:
-            faiss.omp_set_num_threads(before)
+        _as(before)
     return found
+
+
+def _alone(alone: bool) -> int:
+    """Have OpenMP use this thread alone, where that is wanted; how many it has used, where these are others.
+
+    How many it uses is remembered for each thread by itself.
+    """
+    before: int = faiss.omp_get_max_threads() if alone else 1
+    if before > 1:
+        faiss.omp_set_num_threads(1)
+    return before
+
+
+def _as(before: int) -> None:
+    if before > 1:
+        faiss.omp_set_num_threads(before)
 
 
 def open_index(path: Path, count: int, dimension: int, entry: IndexEntry | None = None) -> AnnIndex:
