@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -49,8 +48,8 @@ class Answering:
             vectors = found[query.text]
             if isinstance(vectors, ParecidoError):
                 raise vectors
-            resolved = replace(resolved, vectors=vectors)
-        work = partial(queries.answer, served.snapshot, resolved, began)
+            resolved = resolved._replace(vectors=vectors)
+        work = partial(queries.answer, served.snapshot, resolved, began, served.shown.page)
         if query.filter is not None or query.offset + query.limit > FEW:
             return await self._beside(work)
         if served.pace.seconds < QUICK:
@@ -67,7 +66,7 @@ class Answering:
         if texts := queries.texts_of(resolved):
             found = await _unless_gone(served.embedder.embed(list(texts.values())), receive)
             resolved = queries.with_vectors(resolved, {at: found[text] for at, text in texts.items()})
-        return await self._beside(partial(queries.answer_batch, served.snapshot, resolved, began))
+        return await self._beside(partial(queries.answer_batch, served.snapshot, resolved, began, served.shown.page))
 
     async def compare(self, served: Served, a: Side, b: Side, pairs: int, model: str | None) -> CompareAnswer:
         """Compare two sides."""

@@ -22,6 +22,7 @@ from indexer.snapshot import Snapshot, open_generation, stamp, verify
 from indexer.storage import CollectionFolder, collection_folder, collection_names
 from service.embedder import QueryEmbedder
 from service.pace import Pace
+from service.shown import Shown
 
 log = logging.getLogger("parecido")
 
@@ -47,6 +48,7 @@ class Served:
     """Segments whose checksums have not been compared yet."""
     pace: Pace = field(default_factory=Pace)
     """Of searches without a filter."""
+    shown: Shown = field(default_factory=Shown)
 
     @property
     def model(self) -> Model:

@@ -15,6 +15,7 @@ from indexer import queries
 from indexer.queries import Query
 from service.answering import FEW, QUICK, Answering
 from service.pace import Pace
+from service.shown import Shown
 
 PLAIN = Query()
 
@@ -31,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
             work()
 
         async def run() -> None:
-            answering, served = Answering(), SimpleNamespace(snapshot=None, pace=Pace())
+            answering, served = Answering(), SimpleNamespace(snapshot=None, pace=Pace(), shown=Shown())
             for _ in range(times):
                 await answering.search(served, query, never)  # type: ignore[arg-type]
 
