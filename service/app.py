@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from pydantic import SecretStr
 
@@ -36,6 +37,9 @@ A service with API keys wants one of them with every request, as `Authorization:
 and this page are open to all.
 """
 
+_UNTRACED: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+"""FastAPI looks into the environment for OpenTelemetry at each request, which takes a tenth of all but the search."""
+
 
 def create_app(store: Path, api_keys: Sequence[SecretStr] = (), providers: Providers = Providers()) -> FastAPI:
     """The service over one store, for whoever sends one of the keys, or for all where there are none.
@@ -56,6 +60,7 @@ def create_app(store: Path, api_keys: Sequence[SecretStr] = (), providers: Provi
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=_UNTRACED,
     )
     app.state.collections = Collections(store, providers)
     app.state.answering = Answering()
