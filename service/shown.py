@@ -1,8 +1,8 @@
 """Which hits are kept as the JSON that they become?
 
-Those that were shown lately: what a hit shows is the same each time but for its similarity, and takes ten times as long
-to read from the mapped columns as to copy. That pays where answers have hits in common, because questions do, or
-because a collection is small beside MOST_BYTES; a hit that is met once costs a little more than it would. What is kept
+Those that were shown twice lately: what a hit shows is the same each time but for its similarity, and to read it from
+the mapped columns takes ten times as long as to copy it. That pays where answers have hits in common, because questions
+do, or because a collection is small beside MOST_BYTES; a hit that is met once takes a fifth longer. What is kept
 belongs to one opened snapshot, which never changes, and goes with it.
 """
 
@@ -31,7 +31,9 @@ _DEPENDING: frozenset[Include] = frozenset({"passages", "vector"})
 
 _Key = tuple[Segment, int, tuple[Include, ...]]
 _Kept = tuple[dict[str, Any], int]
-"""A hit, of which each part is encoded and only the similarity is anybody's; and the bytes that it takes."""
+"""A hit, all encoded but id and similarity, which is that of another query; and the bytes that it takes."""
+_ONCE: _Kept = ({}, 200)
+"""Stands for one that was shown once, of which only that is remembered."""
 
 
 class Shown:
@@ -56,27 +58,24 @@ class Shown:
         wanted, shown = tuple(include), []
         for one in scored:
             key = one.segment, one.passage, wanted
-            known = self._young.get(key) or self._again(key) or self._new(key, one, queries)
-            hit = known[0].copy()
-            hit["similarity"] = one.similarity
-            shown.append(cast(Hit, hit))
+            known = self._young.get(key) or self._again(key)
+            shown.append(_copied(known, one) if known and known is not _ONCE else self._new(key, known, one, queries))
         return shown
 
     def _again(self, key: _Key) -> _Kept | None:
-        """One that was in the old half."""
+        """What is in the old half."""
         known = self._old.get(key)
         if known is not None:
             self._keep(key, known)
         return known
 
-    def _new(self, key: _Key, scored: Scored, queries: Vectors) -> _Kept:
+    def _new(self, key: _Key, known: _Kept | None, scored: Scored, queries: Vectors) -> Hit:
         (hit,) = hits.show([scored], key[2], queries)
-        parts = {name: orjson.dumps(value) for name, value in hit.items()}
-        size = _OVERHEAD + sum(map(len, parts.values()))
-        known = {name: orjson.Fragment(part) for name, part in parts.items()}, size
-        if size < LARGE:
-            self._keep(key, known)
-        return known
+        if known is None:
+            self._keep(key, _ONCE)
+        elif (encoded := _encoded(hit))[1] < LARGE:
+            self._keep(key, encoded)
+        return hit
 
     def _keep(self, key: _Key, known: _Kept) -> None:
         with self._turn:
@@ -84,3 +83,15 @@ class Shown:
             self._bytes += known[1]
             if self._bytes > self._half:
                 self._old, self._young, self._bytes = self._young, {}, 0
+
+
+def _encoded(hit: Hit) -> _Kept:
+    parts = {name: orjson.dumps(value) for name, value in hit.items() if name not in ("id", "similarity")}
+    size = _OVERHEAD + sum(map(len, parts.values()))
+    return {**hit, **{name: orjson.Fragment(part) for name, part in parts.items()}}, size
+
+
+def _copied(known: _Kept, scored: Scored) -> Hit:
+    hit = known[0].copy()
+    hit["similarity"] = scored.similarity
+    return cast(Hit, hit)

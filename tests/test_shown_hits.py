@@ -19,7 +19,7 @@ from indexer.items import FieldType
 from indexer.search import Asked, Scored, nearest
 from indexer.snapshot import Snapshot
 from service import shown
-from service.shown import LARGE, MOST_BYTES, Shown
+from service.shown import LARGE, Shown
 
 QUERIES = random_vectors(np.random.default_rng(3), 2, 8)
 SCHEMA = {
@@ -92,19 +92,20 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[Scored]:
     return seen
 
 
-def test_a_hit_is_read_once_until_others_take_its_place(snapshot: Snapshot, read: list[Scored]) -> None:
+def test_a_hit_is_read_twice_and_then_kept_until_others_take_its_place(snapshot: Snapshot, read: list[Scored]) -> None:
     found, own = scored(snapshot), Shown()
-    kept(own, found)
-    kept(own, found)
-    assert read == found
-    assert own._bytes < 60 * 1000 < MOST_BYTES
-    small = Shown(2 * (own._bytes // 4))
+    for _ in range(4):
+        kept(own, found)
+    assert read == [*found, *found]
+    small = Shown(6_000)
+    read.clear()
     for one in found:
-        kept(small, [one])
-        kept(small, found[:1])  # what is asked for stays
-    assert len(read) == len(found) + 60
+        for _ in range(3):
+            kept(small, [one])
+            kept(small, found[:1])  # what is asked for stays
+    assert [read.count(one) for one in found] == [2] * len(found)
     kept(small, found[1:2])
-    assert len(read) == len(found) + 61
+    assert read.count(found[1]) == 3
 
 
 def test_what_is_kept_stays_within_its_bound(snapshot: Snapshot) -> None:
@@ -119,9 +120,9 @@ def test_a_large_hit_is_not_kept_and_shown_all_the_same(tmp_path: Path, read: li
     items = [prepared("large", vectors, {"note": "x" * LARGE}), prepared("b", vectors)]
     snapshot = publish_items(tmp_path, [items], schema=SCHEMA)
     own, found = Shown(), scored(snapshot)
-    for _ in range(2):
+    for _ in range(4):
         assert orjson.loads(kept(own, found))[1]["metadata"] == {"note": "x" * LARGE}
-    assert [one.segment.id(one.row) for one in read] == ["b", "large", "large"]
+    assert [one.segment.id(one.row) for one in read] == ["b", "large"] * 2 + ["large"] * 2
 
 
 def test_threads_that_show_at_once_show_the_same(snapshot: Snapshot) -> None:
