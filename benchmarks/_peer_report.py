@@ -12,7 +12,7 @@ from benchmarks.figures import Aim, Figure, figure
 from benchmarks.load import Outcome, median
 
 OURS = "Parecido"
-NEXT = "the service and who asks it share the cores; next would be less work for each request"
+NEXT = "the service and who asks it share the cores; most of what a request still costs is its search"
 AIMS = {
     ("chroma", "vector", 8, 2): Aim("at least", 10, NEXT),
     ("txtai", "text", 32, 2): Aim("at least", 4, NEXT),

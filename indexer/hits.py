@@ -6,16 +6,23 @@ segment when it is shown, and nothing before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from indexer.answers import Hit, Include, PassageAnswer
 from indexer.search import Scored
 from indexer.segment import Segment
 from indexer.vectors import Vectors, similarity
 
+Show = Callable[[Sequence[Scored], Sequence[Include], Vectors], list[Hit]]
+"""Gives the hits of those query vectors (n, dimension), with what is to be included."""
 
-def show(scored: Scored, include: Sequence[Include], queries: Vectors) -> Hit:
-    """A hit of those query vectors (n, dimension), with what is to be included."""
+
+def show(scored: Sequence[Scored], include: Sequence[Include], queries: Vectors) -> list[Hit]:
+    """The hits as they stand in the segments."""
+    return [_hit(one, include, queries) for one in scored]
+
+
+def _hit(scored: Scored, include: Sequence[Include], queries: Vectors) -> Hit:
     segment, metadata = scored.segment, None
     if "metadata" in include:
         id, text, metadata = segment.record(scored.row)

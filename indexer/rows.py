@@ -1,14 +1,16 @@
 """How are single rows taken out of a mapped table?
 
 Value by value, out of the record batch in which the row stands: ten rows of ten columns touch a hundred values, where
-`take` would build tables and a look-up in a chunked column would search the chunks anew for each. Texts and numbers are
-read from the column's buffers, whatever else there is by Arrow.
+`take` would build tables and a look-up in a chunked column would search the chunks anew for each. They are read from
+the column's buffers, as the Arrow columnar format lays them out: a bit for each row that is not null, offsets, values.
+Lists are read by Arrow, which makes one no slower; for a single value it takes two to six times as long.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
@@ -19,6 +21,8 @@ Read = Callable[[int], Any]
 """Gives the value of a column in a row; None where it is null."""
 
 _NUMBERS = {pa.int64(): "<i8", pa.float64(): "<f8"}
+_MOMENT = pa.timestamp("us", tz="UTC")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def value_reader(table: pa.Table, column: str) -> Read:
@@ -68,17 +72,38 @@ def _batches(table: pa.Table) -> tuple[list[int], list[pa.RecordBatch]]:
 
 
 def _reader(column: pa.Array) -> Read:
-    if column.null_count == 0 and column.offset == 0 and len(column):
-        _, first, *rest = column.buffers()
-        if column.type in _NUMBERS:
-            return np.frombuffer(first, _NUMBERS[column.type], len(column)).data.__getitem__
-        if pa.types.is_string(column.type) and rest[0] is not None:
-            return _text_reader(np.frombuffer(first, "<i4", len(column) + 1).data, memoryview(rest[0]))
-    return lambda at: column[at].as_py()
+    read = _present(column) if column.offset == 0 and len(column) else None
+    if read is None:
+        return lambda at: column[at].as_py()
+    return _unless_null(read, _bits(column.buffers()[0])) if column.null_count else read
+
+
+def _present(column: pa.Array) -> Read | None:
+    """Gives the values that are not null; None for a type that is left to Arrow."""
+    kind, (_, first, *rest) = column.type, column.buffers()
+    if kind in _NUMBERS:
+        return np.frombuffer(first, _NUMBERS[kind], len(column)).data.__getitem__
+    if kind == _MOMENT:
+        return _moment_reader(np.frombuffer(first, "<i8", len(column)).data)
+    if pa.types.is_boolean(kind):
+        return _bits(first)
+    if pa.types.is_string(kind) and rest[0] is not None:
+        return _text_reader(np.frombuffer(first, "<i4", len(column) + 1).data, memoryview(rest[0]))
+    return None
+
+
+def _bits(buffer: pa.Buffer) -> Read:
+    octets = np.frombuffer(buffer, np.uint8).data
+    return lambda at: octets[at >> 3] >> (at & 7) & 1 == 1
+
+
+def _unless_null(read: Read, valid: Read) -> Read:
+    return lambda at: read(at) if valid(at) else None
 
 
 def _text_reader(offsets: memoryview, texts: memoryview) -> Read:
-    def read(at: int) -> str:
-        return str(texts[offsets[at] : offsets[at + 1]], "utf-8")
+    return lambda at: texts[offsets[at] : offsets[at + 1]].tobytes().decode()
 
-    return read
+
+def _moment_reader(microseconds: memoryview) -> Read:
+    return lambda at: _EPOCH + timedelta(microseconds=microseconds[at])

@@ -12,15 +12,14 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+import orjson
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from indexer import queries
-from indexer.answers import BatchAnswer, CompareAnswer, SearchAnswer
 from indexer.compare import Side, compare
 from indexer.errors import ParecidoError
 from indexer.queries import Query
@@ -35,12 +34,12 @@ T = TypeVar("T")
 
 
 class Answering:
-    """Answers questions to what is served."""
+    """Answers questions to what is served, in JSON."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(max(2, len(os.sched_getaffinity(0))), "parecido-answer")
 
-    async def search(self, served: Served, query: Query, receive: Receive) -> SearchAnswer:
+    async def search(self, served: Served, query: Query, receive: Receive) -> bytes:
         """Answer one query; raises what is wrong with it, and ClientDisconnect where nobody waits any more."""
         began = time.perf_counter()
         resolved = queries.resolve(served.snapshot, query)
@@ -49,32 +48,39 @@ class Answering:
             vectors = found[query.text]
             if isinstance(vectors, ParecidoError):
                 raise vectors
-            resolved = replace(resolved, vectors=vectors)
-        work = partial(queries.answer, served.snapshot, resolved, began)
-        if query.filter is not None or query.offset + query.limit > FEW:
+            resolved = resolved._replace(vectors=vectors)
+        work = partial(_encoded, queries.answer, served.snapshot, resolved, began, served.shown.page)
+        if query.offset + query.limit > FEW:
             return await self._beside(work)
-        if served.pace.seconds < QUICK:
+        pace = served.paces.of(resolved.filter)
+        if pace.seconds < QUICK:
             answer, seconds = _timed(work, time.perf_counter)
         else:
             answer, seconds = await self._beside(partial(_timed, work, time.thread_time))
-        served.pace.note(seconds)
+        pace.note(seconds)
         return answer
 
-    async def batch(self, served: Served, asked: Sequence[Query | ParecidoError], receive: Receive) -> BatchAnswer:
+    async def batch(self, served: Served, asked: Sequence[Query | ParecidoError], receive: Receive) -> bytes:
         """Answer several; raises ClientDisconnect where nobody waits any more."""
         began = time.perf_counter()
         resolved = await self._beside(partial(queries.resolve_all, served.snapshot, asked))
         if texts := queries.texts_of(resolved):
             found = await _unless_gone(served.embedder.embed(list(texts.values())), receive)
             resolved = queries.with_vectors(resolved, {at: found[text] for at, text in texts.items()})
-        return await self._beside(partial(queries.answer_batch, served.snapshot, resolved, began))
+        return await self._beside(
+            partial(_encoded, queries.answer_batch, served.snapshot, resolved, began, served.shown.page)
+        )
 
-    async def compare(self, served: Served, a: Side, b: Side, pairs: int, model: str | None) -> CompareAnswer:
+    async def compare(self, served: Served, a: Side, b: Side, pairs: int, model: str | None) -> bytes:
         """Compare two sides."""
-        return await self._beside(partial(compare, served.snapshot, lambda: served.model, a, b, pairs, model))
+        return await self._beside(partial(_encoded, compare, served.snapshot, lambda: served.model, a, b, pairs, model))
 
     async def _beside(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _encoded(verb: Callable[..., object], *told: object) -> bytes:
+    return orjson.dumps(verb(*told))
 
 
 def _timed(work: Callable[[], T], clock: Callable[[], float]) -> tuple[T, float]:

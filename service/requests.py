@@ -15,6 +15,9 @@ from indexer.queries import MAX_LIMIT, MAX_PAGE, MAX_TEXT, Query
 
 MAX_QUERIES = 100
 
+_INCLUDED: Any = ("metadata",)
+"""What a hit shows where nothing is said; a list would be copied for each request."""
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -37,7 +40,7 @@ class SearchRequest(_Request):
         "$exists $contains $prefix), joined with $and, $or, $not. `id` is the item's id; date-times are ISO 8601.",
         examples=[{"module": "textwrap", "lines": {"$lt": 20}}],
     )
-    include: list[Include] = Field(["metadata"], description="What a hit shows besides its best passage.")
+    include: list[Include] = Field(_INCLUDED, description="What a hit shows besides its best passage.")
     model: str | None = Field(None, description="Refused unless it is the collection's model.")
     recall: float | None = Field(
         None,

@@ -67,7 +67,11 @@ def _answering(request: Request) -> Answering:
 
 
 def _answer(body: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
+    return _json(orjson.dumps(body), status)
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, media_type="application/json")
 
 
 async def healthz(request: Request) -> Response:
@@ -116,7 +120,7 @@ async def search(
 ) -> Response:
     """The items nearest to a text, an item or a vector, best first."""
     served = _served(request, collection)
-    return _answer(await _answering(request).search(served, body.query(), request.receive))
+    return _json(await _answering(request).search(served, body.query(), request.receive))
 
 
 async def search_batch(
@@ -127,7 +131,7 @@ async def search_batch(
     """Up to 100 queries at once, all on one generation; each gets its own answer or its own error."""
     served = _served(request, collection)
     asked = [_query(one) for one in body.queries]
-    return _answer(await _answering(request).batch(served, asked, request.receive))
+    return _json(await _answering(request).batch(served, asked, request.receive))
 
 
 async def compare(
@@ -138,7 +142,7 @@ async def compare(
     """How alike two items or texts are, and which of their passages match best."""
     served = _served(request, collection)
     left, right = body.a.side(), body.b.side()
-    return _answer(await _answering(request).compare(served, left, right, body.pairs, body.model))
+    return _json(await _answering(request).compare(served, left, right, body.pairs, body.model))
 
 
 DIRECT: dict[str, Endpoint] = {"search": search, "search/batch": search_batch, "compare": compare}

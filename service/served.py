@@ -21,7 +21,8 @@ from indexer.providers import Providers
 from indexer.snapshot import Snapshot, open_generation, stamp, verify
 from indexer.storage import CollectionFolder, collection_folder, collection_names
 from service.embedder import QueryEmbedder
-from service.pace import Pace
+from service.pace import Paces
+from service.shown import Shown
 
 log = logging.getLogger("parecido")
 
@@ -45,8 +46,9 @@ class Served:
     embedder: QueryEmbedder
     unverified: frozenset[str]
     """Segments whose checksums have not been compared yet."""
-    pace: Pace = field(default_factory=Pace)
-    """Of searches without a filter."""
+    paces: Paces = field(default_factory=Paces)
+    """Of searches for few hits."""
+    shown: Shown = field(default_factory=Shown)
 
     @property
     def model(self) -> Model:

@@ -12,18 +12,21 @@ from typing import Any
 import pytest
 
 from indexer import queries
+from indexer.candidates import FILTERS_KEPT
+from indexer.filters.tree import Exists
 from indexer.queries import Query
 from service.answering import FEW, QUICK, Answering
-from service.pace import Pace
+from service.pace import FILTERS, Paces
+from service.shown import Shown
 
 PLAIN = Query()
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
-    """Asks one query after the other, each answered by that work; says which were answered on the loop."""
+    """Asks some queries, so many times, each answered by that work; says which were answered on the loop."""
 
-    def ask(work: Callable[[], None], times: int, query: Query = PLAIN) -> list[bool]:
+    def ask(work: Callable[[], None], times: int, *asked: Query) -> list[bool]:
         on_loop = []
 
         def answer(*_: object) -> None:
@@ -31,11 +34,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
             work()
 
         async def run() -> None:
-            answering, served = Answering(), SimpleNamespace(snapshot=None, pace=Pace())
+            answering, served = Answering(), SimpleNamespace(snapshot=None, paces=Paces(), shown=Shown())
             for _ in range(times):
-                await answering.search(served, query, never)  # type: ignore[arg-type]
+                for query in asked or (PLAIN,):
+                    await answering.search(served, query, never)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(queries, "resolve", lambda *_: None)
+        monkeypatch.setattr(queries, "resolve", lambda _, query: SimpleNamespace(filter=query.filter))
         monkeypatch.setattr(queries, "answer", answer)
         asyncio.run(run())
         return on_loop
@@ -69,6 +73,30 @@ def test_what_only_waits_beside_the_loop_comes_back_to_it_and_leaves_it_again(
     assert asked(lambda: time.sleep(50 * QUICK), 3) == [False, True, False]
 
 
-@pytest.mark.parametrize("query", [Query(filter={}), Query(limit=FEW + 1), Query(limit=1, offset=FEW)])
+@pytest.mark.parametrize("query", [Query(limit=FEW + 1), Query(limit=1, offset=FEW)])
 def test_what_may_take_long_never_comes_to_the_loop(asked: Callable[..., list[bool]], query: Query) -> None:
     assert asked(lambda: None, 3, query) == [False] * 3
+
+
+def by(field: str) -> Query:
+    return Query(filter=Exists(field))
+
+
+def test_a_filter_comes_to_the_loop_once_its_items_were_found_and_a_search_among_them_was_quick(
+    asked: Callable[..., list[bool]],
+) -> None:
+    assert asked(lambda: None, 4, by("n")) == [False, False, True, True]
+    assert asked(toil, 4, by("n")) == [False] * 4
+
+
+def test_finding_what_passes_a_filter_says_nothing_of_searches_among_it(asked: Callable[..., list[bool]]) -> None:
+    works = iter([toil, lambda: None, lambda: None])
+    assert asked(lambda: next(works)(), 3, by("n")) == [False, False, True]
+
+
+def test_each_filter_has_a_pace_of_its_own_while_it_is_among_the_last(asked: Callable[..., list[bool]]) -> None:
+    assert asked(lambda: None, 3, PLAIN, by("n"), by("m")) == [False] * 3 + [True, False, False] + [True] * 3
+    few, many = [by(f"{i}") for i in range(FILTERS)], [by(f"{i}") for i in range(FILTERS + 1)]
+    assert asked(lambda: None, 3, *few) == [False] * (2 * FILTERS) + [True] * FILTERS
+    assert asked(lambda: None, 3, *many) == [False] * (3 * (FILTERS + 1))
+    assert FILTERS < FILTERS_KEPT

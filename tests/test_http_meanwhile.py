@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2 as httpx
 import numpy as np
+import orjson
 import pytest
 from held_model import Held
 from service_support import Service
@@ -81,7 +82,7 @@ def test_a_caller_who_hangs_up_while_the_model_is_at_work_is_not_embedded_for(tm
             await second
         held.go.release(2)
         for task in (first, third):
-            assert (await task)["hits"][0]["id"] == "a"
+            assert orjson.loads(await task)["hits"][0]["id"] == "a"
 
     asyncio.run(run())
     assert held.turns == [["first"], ["third"]]

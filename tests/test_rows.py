@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import io
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -61,3 +64,39 @@ def test_a_row_or_column_that_is_not_there_is_an_error() -> None:
         value_reader(table, "colour")
     with pytest.raises(IndexError):
         value_reader(SCHEMA.empty_table(), "id")(0)
+
+
+def random_rows(seed: int, count: int) -> list[dict[str, Any]]:
+    """Values of all types, a part of which are null: all of some columns, none of others."""
+    made = random.Random(seed)
+    makers: dict[str, Callable[[], Any]] = {
+        "id": lambda: "aü…\U0001f600\0"[: made.randrange(6)],
+        "n": lambda: made.choice([0, -1, 2**63 - 1, -(2**63)]),
+        "share": lambda: made.choice([0.0, 5e-324, -1.5, float("inf")]),
+        "fresh": lambda: made.random() < 0.5,
+        "day": lambda: (
+            datetime(1, 1, 1, tzinfo=UTC) + timedelta(microseconds=made.randrange(9999 * 365 * 86_400 * 10**6))
+        ),
+        "tags": lambda: ["", "x", "ü"][: made.randrange(4)],
+    }
+    nulls = {name: made.choice([0.0, 0.3, 1.0]) for name in makers}
+    return [
+        {name: None if made.random() < nulls[name] else make() for name, make in makers.items()} for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_values_of_every_type_are_those_that_arrow_reads(seed: int) -> None:
+    whole = pa.Table.from_pylist(random_rows(seed, 40), SCHEMA)
+    with io.BytesIO() as file:
+        with pa.ipc.new_file(file, SCHEMA) as writer:
+            writer.write_table(whole, max_chunksize=17)
+        read = pa.ipc.open_file(file.getvalue()).read_all()
+    for table in (whole, read, read.slice(3, 30)):
+        rows = table.to_pylist()
+        one, each = row_reader(table, ["id"], NAMED), {name: value_reader(table, name) for name in SCHEMA.names}
+        for row, values in enumerate(rows):
+            assert one(row) == ([values["id"]], {f"the {k}": v for k, v in values.items() if v is not None})
+            assert {name: value(row) for name, value in each.items()} == values
+            assert {type(value(row)) for value in each.values()} == set(map(type, values.values()))
+            assert (day := each["day"](row)) is None or day.utcoffset() == timedelta(0)
