@@ -1,9 +1,9 @@
 """How do items become segments on disk?
 
 Nobody refers to a segment before a manifest does, so that a half-written one is only a leftover. Segments are closed at
-a size that bounds what is held of one: for each item and passage some 100 bytes, and of its index all where that is a
-graph, about three quarters of what its vectors take; 4-bit codes are an eighth as much for each dimension as half
-precision, whose codes are written as they are made. The format is specified in `segment`.
+a size that bounds what is held of one: some 100 bytes for each item and passage, and of its index all of a graph, about
+three quarters of what its vectors take, or of 4-bit codes, a thirty-second; an exact one is written as it is made. The
+format is specified in `segment`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import pytest
 from indexes import clustered
 
 from indexer.ann import Aim, Kind, Passages, build, building, kinds
+from indexer.ann.passages import PIECE, spread
 from indexer.storage import OutputFile
 
 
@@ -52,3 +53,13 @@ def test_a_graph_with_room_for_all_is_the_same_and_never_moves(kind: Kind) -> No
         faiss.omp_set_num_threads(threads)
     assert reserved == grown
     assert len(stayed) == 2 < len(moved)
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 250, 100 * PIECE + 17])
+def test_vectors_that_are_spread_are_every_so_many_th(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "vectors"
+    every = np.random.default_rng(3).random((count, 4), dtype=np.float32)
+    every.tofile(path)
+    mapped = np.memmap(path, np.float32, "r", shape=every.shape) if count else every
+    for wanted in (100, 99 * PIECE):
+        np.testing.assert_array_equal(spread(mapped, wanted), every[:: max(1, count // wanted)])

@@ -19,7 +19,8 @@ from indexer.ann import kinds
 from indexer.ann.choice import Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Frame, IndexEntry
 from indexer.ann.opened import AnnIndex
-from indexer.ann.tuning import Logged, Passages, let_go, measured, nothing_logged
+from indexer.ann.passages import Logged, Passages, let_go, nothing_logged, spread
+from indexer.ann.tuning import measured
 from indexer.config import MEMORY_BUDGET
 from indexer.storage import OutputFile
 from indexer.vectors import Vectors
@@ -89,11 +90,10 @@ def _hopeless(kind: Kind, vectors: Vectors, recall: float) -> bool:
     """
     if len(vectors) < SAMPLED_FROM:
         return False
-    known, queries = Passages(np.array(vectors[:: max(1, len(vectors) // SAMPLE)])).held_out()
+    known, queries = Passages(spread(vectors, SAMPLE)).held_out()
     index = _empty(kind, known.vectors)
     _fill(index, known.vectors, lambda count: None)
     ladder = measured(AnnIndex(index, kind), known, queries)
-    let_go(vectors)
     rung = IndexEntry(kind, "", ladder=ladder).rung(LIMITS[0], recall)
     return rung is None or rung.effort > SAMPLE_EFFORT
 
@@ -101,7 +101,7 @@ def _hopeless(kind: Kind, vectors: Vectors, recall: float) -> bool:
 def _empty(kind: Kind, vectors: Vectors) -> Any:
     """An index that has learnt what it has to of these vectors, with room for all of them where it is a graph."""
     index = kinds.empty(kind, vectors.shape[1])
-    kinds.train(index, vectors)
+    kinds.train(index, spread(vectors, kinds.TRAINING_VECTORS))
     if kind in ("hnsw", "hnsw-sq8"):
         kinds.reserve(index, len(vectors))
     return index
