@@ -38,8 +38,8 @@ nearest of them, and the harder to tell by codes; where much fewer pass than an 
 quicker. With halves of each other, walks are as long as those of other efforts, and the same."""
 FETCH, EXTRA = 4, 4
 """Passages fetched for each item, where items have several, and rows besides, where they have one."""
-GATHERED = 2 << 20
-"""Bytes of vectors that are compared before their pages are let go of: each brings others around it into memory."""
+GATHERED = 1024
+"""Vectors that are compared before their pages are let go of: each brings others around it into memory."""
 
 Rows = npt.NDArray[np.int64]
 Few = npt.NDArray[np.int32]
@@ -212,15 +212,15 @@ class _Answers:
 
     def _compared(self, rows: Rows) -> Scores:
         """How similar each row is to its query; minus infinity where there is none."""
-        scores = np.empty(rows.shape, dtype=np.float32)
-        vectors = np.asarray(self._vectors)
-        step = max(1, GATHERED // (rows.shape[1] * vectors[:1].nbytes))
-        for start in range(0, len(rows), step):
-            some = slice(start, start + step)
-            np.vecdot(vectors[rows[some]], self._queries[some, None], out=scores[some])
+        vectors, flat = np.asarray(self._vectors), rows.ravel()
+        which = np.repeat(np.arange(len(rows)), rows.shape[1])
+        scores = np.empty(rows.size, dtype=np.float32)
+        for start in range(0, len(flat), GATHERED):
+            some = slice(start, start + GATHERED)
+            np.vecdot(vectors[flat[some]], self._queries[which[some]], out=scores[some])
             let_go(vectors)
-        scores[rows < 0] = -np.inf
-        return scores
+        scores[flat < 0] = -np.inf
+        return scores.reshape(rows.shape)
 
 
 def _best(rows: Rows, scores: Scores, count: int) -> tuple[Rows, Scores]:
