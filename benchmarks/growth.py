@@ -58,7 +58,7 @@ AIMS = {
     ),
     "two workers, of one": Aim("at most", 1.2),
     "larger by": Aim(
-        "at most", NOISE, "the largest collection has several segments, each walked; next would be larger segments"
+        "at most", NOISE, "a collection that is larger than one segment has several graphs, each of which is walked"
     ),
 }
 

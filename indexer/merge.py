@@ -2,10 +2,15 @@
 
 Each run writes what changed as a segment of its own; without folding, a thousand small runs would leave a thousand
 segments. Folding copies rows as they are: texts, metadata, passages and vectors, never those of deleted items. What
-holds after every run, as far as the estimate of what it writes was right: of the segments of less than half the full
-size, each that is kept has more than twice the passages of all smaller ones together, so that their number grows with
-the logarithm of the collection, and so does what is written for an item over its life (the logarithmic method of
-Bentley and Saxe, 1980). Where an estimate was wrong, the next run makes it good.
+holds after every run, as far as the estimate of what it writes was right: of the small segments, of less than an eighth
+of the full size, each that is kept has more than twice the passages of all smaller ones together, so that their number
+grows with the logarithm of the collection, and so does what is written for an item over its life (the logarithmic
+method of Bentley and Saxe, 1980). Where an estimate was wrong, the next run makes it good.
+
+Larger ones, up to half of the full size, follow the same method but for its second half: they are folded where what a
+run writes and folds comes to half as much, and never because they are few beside each other. A store of an earlier
+version may have any number of them, whose indexes a run of a few items would otherwise build anew. So a run folds no
+more of them than make one segment, and only once the small ones have come to half the size of the first.
 """
 
 from __future__ import annotations
@@ -28,6 +33,9 @@ FLOOR = 1024
 """Passages that are written at hardly any cost: less is taken for as much."""
 HOLLOW = 1 / 8
 """Share of deleted passages above which a segment is rewritten: they are scanned in every search."""
+
+SMALL = 1 / 8
+"""Share of a full segment below which any that are few beside each other are folded: soon copied, and soon indexed."""
 
 BLOCK_ITEMS = 4096
 BLOCK_BYTES = 16_000_000
@@ -64,7 +72,7 @@ def plan_merge(segments: Sequence[Size], incoming: int, full: int) -> list[Fold]
     hollow = [s for s in rest if s.passages - s.live > HOLLOW * s.passages]
     small = [s for s in rest if s not in hollow and s.live < full / 2]
     written = incoming + sum(s.live for s in hollow)
-    joining = small[: _joining(small, max(written, FLOOR))]
+    joining = small[: _joining(small, max(written, FLOOR), full)]
     if not hollow and not incoming and len(joining) == 1:
         joining = []  # a single small segment with nothing to join would only be copied
     written += sum(s.live for s in joining)
@@ -85,13 +93,18 @@ def _small(s: Size, others: int) -> str:
     return f"it has only {s.live:,} passages"
 
 
-def _joining(small: Sequence[Size], written: int) -> int:
-    """How many of the segments, in rising order of size, are few beside what is written and all smaller ones."""
-    joining = 0
-    for count, s in enumerate(small, 1):
-        if s.live <= RATIO * written:
-            joining = count
-        written += s.live
+def _joining(rising: Sequence[Size], written: int, full: int) -> int:
+    """How many of the segments, in rising order of size, are few beside what is written.
+
+    Of small ones all smaller ones count as written, and are if it comes to that. Of others only what is written does,
+    and nothing once that is half of a full segment, so that no run folds more than a full one of them.
+    """
+    joining, with_joining, with_all = 0, written, written
+    for count, s in enumerate(rising, 1):
+        beside = with_all if s.live < SMALL * full else with_joining if with_joining < full / 2 else 0
+        if s.live <= RATIO * beside:
+            joining, with_joining = count, with_all + s.live
+        with_all += s.live
     return joining
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support import prepared
 
-from indexer.ann import Choice, Kind, building, tuning
+from indexer.ann import Choice, Kind, building, passages
 from indexer.segment import Prepared
 from indexer.vectors import Vectors, normalise
 
@@ -20,7 +20,7 @@ FEW = 200
 
 def first_try(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have an index of that kind built, however few vectors there are, wherever one need not find all."""
-    monkeypatch.setattr(tuning, "QUERIES", 120)
+    monkeypatch.setattr(passages, "QUERIES", 120)
     choose = building.choose
 
     def chosen(count: int, dimension: int, memory_budget: int, target: float | None) -> Choice:

@@ -14,10 +14,9 @@ from indexes import KINDS, Judge, first_try, members
 from support import publish_items
 
 from indexer import filters
-from indexer.ann import AnnIndex, IndexEntry, Kind, Passages, effort_for, propose, to_fetch
+from indexer.ann import AnnIndex, IndexEntry, Kind, Passages, Plan, Queries, effort_for, plan, propose, to_fetch
 from indexer.ann import kinds as ann_kinds
 from indexer.ann.tuning import measured
-from indexer.ann.ways import quick_way
 from indexer.items import FieldType
 from indexer.search import Asked, nearest
 from indexer.segment import Prepared
@@ -115,30 +114,39 @@ def test_the_item_itself_is_left_out_and_no_hit_is_lost_for_it(collection: Colle
             assert item.item.id not in {hit.segment.id(hit.row) for hit in hits}
 
 
-def test_what_a_tenth_of_the_items_leaves_is_looked_for_harder_for_it_lies_far_from_the_query() -> None:
+@pytest.fixture(scope="module")
+def hard() -> tuple[AnnIndex, Passages, Queries, IndexEntry]:
     """Clusters are so small that of the ten nearest that pass most are of others, which are hard to tell apart."""
     rng = np.random.default_rng(5)
-    clusters = np.repeat(normalise(rng.standard_normal((300, 64))), 40, axis=0)
+    clusters = np.repeat(normalise(rng.standard_normal((300, 192))), 40, axis=0)
     vectors = normalise(clusters + 0.9 * normalise(rng.standard_normal(clusters.shape)))
     rng.shuffle(vectors)
     known, queries = Passages(vectors).held_out()
-    made = ann_kinds.empty("pq", 64)
+    made = ann_kinds.empty("pq", 192)
     ann_kinds.train(made, known.vectors)
     made.add(np.ascontiguousarray(known.vectors))
     index = AnnIndex(made, "pq")
-    entry = IndexEntry("pq", "", TARGET, ladder=measured(index, known, queries))
-    mask = rng.random(len(known.vectors)) < 1 / 10
+    return index, known, queries, IndexEntry("pq", "", TARGET, ladder=measured(index, known, queries))
+
+
+@pytest.mark.parametrize(("share", "way"), [(1 / 2, "codes"), (1 / 5, "codes"), (1 / 8, "codes"), (1 / 10, "gather")])
+def test_what_few_of_the_items_leave_is_looked_for_harder_for_it_lies_far_from_the_query(
+    hard: tuple[AnnIndex, Passages, Queries, IndexEntry], share: float, way: str
+) -> None:
+    index, known, queries, entry = hard
+    mask = np.random.default_rng(6).random(len(known.vectors)) < share
+    passing, fetch = int(mask.sum()), to_fetch(10, one_passage_an_item=True)
     cosines = np.where(mask, queries.vectors @ known.vectors.T, -2)
     least = np.sort(cosines, axis=1)[:, -10, None] - 2e-6
 
-    def found(filtered: bool) -> float:
-        effort = effort_for(entry, 10, TARGET, filtered)
-        assert effort is not None
-        way = quick_way("pq", len(mask), int(mask.sum()), 64, to_fetch(10, one_passage_an_item=True), effort)
-        assert way is not None
-        rows = propose(index, known.vectors, queries.vectors, way, mask, int(mask.sum())).rows
+    def found(how: Plan) -> float:
+        rows = propose(index, known.vectors, queries.vectors, how, mask, passing).rows
         near = (np.take_along_axis(cosines, rows, axis=1) >= least) & (rows >= 0)
         return float(np.minimum(near.sum(axis=1), 10).mean() / 10)
 
-    assert found(filtered=False) < TARGET - 0.05
-    assert found(filtered=True) >= TARGET - 0.01
+    plain, filtered = (
+        plan("pq", len(mask), passing, 192, fetch, effort_for(entry, 10, TARGET, f)) for f in (False, True)
+    )
+    assert filtered.way == way
+    assert found(filtered) >= TARGET - 0.01
+    assert share != 1 / 8 or found(plain) < TARGET - 0.05

@@ -11,10 +11,12 @@ from dataclasses import replace
 
 import pytest
 
-from indexer.merge import FLOOR, RATIO, Size, plan_merge
+from indexer.merge import FLOOR, RATIO, SMALL, Size, plan_merge
 
-FULL = 174_762
+FULL = 699_050
 """Passages of 384 dimensions in a segment that is full."""
+EARLIER = 174_762
+"""In one of an earlier version."""
 
 DELETED = "{gone:,} of its {all:,} passages are deleted or replaced"
 
@@ -68,8 +70,31 @@ TABLE: list[tuple[str, list[Size], int, list[tuple[str, str]]]] = [
     (
         "a little less than half of a full one",
         [size("a", FULL // 2 - 1)],
+        FULL // 2 - 1,
+        [("a", "its 349,524 passages are few beside the 349,524 written with them")],
+    ),
+    ("a little less than half of one beside what makes a segment anyway", [size("a", FULL // 2 - 1)], FULL // 2, []),
+    (
+        "a small one beside what makes a segment anyway",
+        [size("a", 50_000)],
         FULL,
-        [("a", "its 87,380 passages are few beside the 174,762 written with them")],
+        [("a", "its 50,000 passages are few beside the 699,050 written with them")],
+    ),
+    ("full ones of an earlier version", [size(f"{n}", EARLIER) for n in range(8)], 100, []),
+    (
+        "full ones of an earlier version and others that are nearly so many together",
+        [size("a", EARLIER), size("b", EARLIER), size("c", 80_000), size("d", 30_000), size("e", 900)],
+        100,
+        [("e", "it has only 900 passages")],
+    ),
+    (
+        "full ones of an earlier version beside half as much, no more of them than make a segment",
+        [size(name, EARLIER) for name in "abcd"],
+        EARLIER // 2,
+        [
+            ("a", "its 174,762 passages are few beside the 262,143 written with them"),
+            ("b", "its 174,762 passages are few beside the 262,143 written with them"),
+        ],
     ),
     ("an eighth deleted", [size("a", 140_000, 160_000)], 0, []),
     (
@@ -192,6 +217,24 @@ def test_after_a_thousand_runs_of_any_kind_the_segments_are_few_and_little_was_c
     assert collection.copied <= 1_000 * (RATIO + 1) * FLOOR + 12 * (collection.written + first)
 
 
+@pytest.mark.parametrize("count", [4, 40])
+def test_a_collection_of_an_earlier_version_is_folded_little_by_little(count: int) -> None:
+    """No run copies more than makes one segment, few copy large ones at all, and in the end hardly any is left."""
+    collection = Collection(0, random.Random(0))
+    collection.segments = [size(f"old{n}", EARLIER) for n in range(count)]
+    large, most = [], 0
+    for run in range(2_000):
+        before = collection.copied
+        collection.run(200, 0, 200)
+        most = max(most, collection.copied - before)
+        if collection.copied - before >= EARLIER:
+            large.append(run)
+    assert most <= FULL
+    assert large[0] >= EARLIER / 2 / 200 - FLOOR / 200
+    assert len(large) <= 2_000 * 200 / (EARLIER / 4)
+    assert sum(s.id.startswith("old") for s in collection.segments) <= count - min(count, 2 * len(large))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_what_is_kept_is_more_than_twice_as_large_as_all_that_is_smaller(seed: int) -> None:
     hand = random.Random(seed)
@@ -201,6 +244,6 @@ def test_what_is_kept_is_more_than_twice_as_large_as_all_that_is_smaller(seed: i
     incoming = hand.choice([1, 50, 5_000])
     folded = {fold.segment for fold in plan_merge(segments, incoming, FULL)}
     written = incoming + sum(s.live for s in segments if s.id in folded)
-    for s in sorted((s for s in segments if s.id not in folded and s.live < FULL / 2), key=lambda s: s.live):
+    for s in sorted((s for s in segments if s.id not in folded and s.live < SMALL * FULL), key=lambda s: s.live):
         assert s.live > RATIO * max(written, FLOOR)
         written += s.live

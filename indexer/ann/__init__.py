@@ -21,7 +21,8 @@ from indexer.ann.building import Advance, Aim, build
 from indexer.ann.choice import KINDS, Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Figure, Frame, IndexEntry, Rung, effort_for, figure
 from indexer.ann.opened import AnnIndex, Candidates, Mask, open_index
-from indexer.ann.tuning import Logged, Passages, Queries, nothing_logged, to_fetch
+from indexer.ann.passages import Logged, Passages, Queries, nothing_logged
+from indexer.ann.tuning import to_fetch
 from indexer.ann.ways import Plan, plan
 
 __all__ = [

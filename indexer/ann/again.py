@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.ann import kinds, tuning
+from indexer.ann import kinds
+from indexer.ann import passages as held
 from indexer.ann.ladder import Rung
 from indexer.ann.opened import AnnIndex
-from indexer.ann.tuning import HELD_OUT, Passages, Queries, measured
+from indexer.ann.passages import HELD_OUT, Passages, Queries
+from indexer.ann.tuning import measured
 from indexer.vectors import Vectors
 
 
@@ -30,7 +32,7 @@ def measured_again(
     `others` are the passages of other segments, `logged` queries of a log.
     """
     elsewhere = _elsewhere(others, passages.vectors)
-    wanted = tuning.QUERIES - len(elsewhere)
+    wanted = held.QUERIES - len(elsewhere)
     if not index.walks or not wanted:
         own = passages.some(wanted)
     else:
@@ -47,8 +49,8 @@ def _elsewhere(others: Sequence[Passages], nothing: Vectors) -> Vectors:
     total = sum(counts)
     if not total:
         return np.array(nothing[:0])
-    found = [one.some(math.ceil(tuning.QUERIES * count / total)) for one, count in zip(others, counts, strict=True)]
-    return np.concatenate([one.vectors for one in found])[: tuning.QUERIES]
+    found = [one.some(math.ceil(held.QUERIES * count / total)) for one, count in zip(others, counts, strict=True)]
+    return np.concatenate([one.vectors for one in found])[: held.QUERIES]
 
 
 def _held_out(path: Path, index: AnnIndex, passages: Passages, wanted: int) -> tuple[AnnIndex, Passages, Queries]:

@@ -2,23 +2,25 @@
 
 The kind that `choose` names first is built of all but a few items, and asked for what is nearest to these; where it
 finds enough they are added, and where it finds too little at every effort, the next kind is built, the exact one in the
-end, which needs no asking. Vectors are read block by block, and let go of, so that what is held is the index alone.
+end, which needs no asking. Vectors are read block by block, and let go of, so that what is held is the index alone, and
+of the exact one not even that.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from indexer.ann import kinds
-from indexer.ann.choice import Kind, choose, in_turn
+from indexer.ann.choice import Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Frame, IndexEntry
 from indexer.ann.opened import AnnIndex
-from indexer.ann.tuning import Logged, Passages, let_go, measured, nothing_logged
+from indexer.ann.passages import Logged, Passages, let_go, nothing_logged, spread
+from indexer.ann.tuning import measured
 from indexer.config import MEMORY_BUDGET
 from indexer.storage import OutputFile
 from indexer.vectors import Vectors
@@ -49,29 +51,36 @@ class Aim:
 
 def build(passages: Passages, aim: Aim, file: OutputFile, advance: Advance = lambda count: None) -> IndexEntry:
     """Build an index of some passages that finds as much as it shall, and write it."""
-    (count, dimension), recall = passages.vectors.shape, aim.recall
-    first = choose(count, dimension, round(aim.memory_budget * 4 * count * dimension), recall)
+    count, dimension = passages.vectors.shape
+    first = choose(count, dimension, round(aim.memory_budget * 4 * count * dimension), aim.recall)
     for choice in in_turn(first, dimension):
-        index = kinds.empty(choice.kind, dimension)
-        if choice.kind == "exact" or recall is None:
+        if choice.kind == "exact" or aim.recall is None:
             break
-        if choice.kind in ("hnsw", "hnsw-sq8") and _hopeless(choice.kind, passages.vectors, recall):
-            continue
-        kinds.train(index, passages.vectors)
-        known, items = passages.held_out()
-        queries = items.and_logged(aim.logged())
-        _fill(index, passages.vectors[: len(known.vectors)], advance)
-        ladder = measured(AnnIndex(index, choice.kind), known, queries)
-        entry = IndexEntry(
-            choice.kind, choice.reason, recall, queries.items, ladder,
-            logged=queries.logged, memory_budget=aim.memory_budget,
-        )  # fmt: skip
-        if entry.finds(recall):
-            _fill(index, passages.vectors[len(known.vectors) :], advance)
-            return _written(index, entry, file)
-    _fill(index, passages.vectors, advance)
-    kinds.write(index, file.write)
-    return IndexEntry("exact", choice.reason, recall, memory_budget=aim.memory_budget)
+        if entry := _tried(choice, passages, aim, aim.recall, file, advance):
+            return entry
+    kinds.write_exact(_blocks(passages.vectors, advance), count, dimension, file.write)
+    return IndexEntry("exact", choice.reason, aim.recall, memory_budget=aim.memory_budget)
+
+
+def _tried(
+    choice: Choice, passages: Passages, aim: Aim, recall: float, file: OutputFile, advance: Advance
+) -> IndexEntry | None:
+    """An index of that kind, written; None where it finds too little, and then it is no longer held either."""
+    if choice.kind in ("hnsw", "hnsw-sq8") and _hopeless(choice.kind, passages.vectors, recall):
+        return None
+    index = _empty(choice.kind, passages.vectors)
+    known, items = passages.held_out()
+    queries = items.and_logged(aim.logged())
+    _fill(index, passages.vectors[: len(known.vectors)], advance)
+    ladder = measured(AnnIndex(index, choice.kind), known, queries)
+    entry = IndexEntry(
+        choice.kind, choice.reason, recall, queries.items, ladder,
+        logged=queries.logged, memory_budget=aim.memory_budget,
+    )  # fmt: skip
+    if not entry.finds(recall):
+        return None
+    _fill(index, passages.vectors[len(known.vectors) :], advance)
+    return _written(index, entry, file)
 
 
 def _hopeless(kind: Kind, vectors: Vectors, recall: float) -> bool:
@@ -81,20 +90,33 @@ def _hopeless(kind: Kind, vectors: Vectors, recall: float) -> bool:
     """
     if len(vectors) < SAMPLED_FROM:
         return False
-    known, queries = Passages(np.array(vectors[:: max(1, len(vectors) // SAMPLE)])).held_out()
-    index = kinds.empty(kind, vectors.shape[1])
-    kinds.train(index, known.vectors)
+    known, queries = Passages(spread(vectors, SAMPLE)).held_out()
+    index = _empty(kind, known.vectors)
     _fill(index, known.vectors, lambda count: None)
     ladder = measured(AnnIndex(index, kind), known, queries)
-    let_go(vectors)
     rung = IndexEntry(kind, "", ladder=ladder).rung(LIMITS[0], recall)
     return rung is None or rung.effort > SAMPLE_EFFORT
 
 
+def _empty(kind: Kind, vectors: Vectors) -> Any:
+    """An index that has learnt what it has to of these vectors, with room for all of them where it is a graph."""
+    index = kinds.empty(kind, vectors.shape[1])
+    kinds.train(index, spread(vectors, kinds.TRAINING_VECTORS))
+    if kind in ("hnsw", "hnsw-sq8"):
+        kinds.reserve(index, len(vectors))
+    return index
+
+
 def _fill(index: Any, vectors: Vectors, advance: Advance) -> None:
+    for block in _blocks(vectors, advance):
+        index.add(block)
+
+
+def _blocks(vectors: Vectors, advance: Advance) -> Iterator[Vectors]:
+    """All vectors, some at a time; each block is let go of once it was used."""
     for start in range(0, len(vectors), BLOCK):
         block = np.ascontiguousarray(vectors[start : start + BLOCK])
-        index.add(block)
+        yield block
         advance(len(block))
         let_go(vectors)
 

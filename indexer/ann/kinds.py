@@ -7,7 +7,7 @@ each time, as their nodes are linked in whatever order the threads come to them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import faiss
@@ -19,6 +19,8 @@ from indexer.vectors import Vectors
 
 EF_CONSTRUCTION = 128
 """How many nodes the walk keeps that finds the neighbours of a new node; with FAISS's 40 large graphs miss too much."""
+UPPER_LINKS = 2
+"""Room for a node's neighbours on upper levels: 1.03 on average, for of LINKS nodes one has LINKS of them."""
 TRAINING_VECTORS = 4096
 """As many as k-means takes for 16 centroids."""
 PQ_BLOCK = 32
@@ -59,6 +61,28 @@ def train(index: faiss.Index, vectors: Vectors) -> None:
             index.train(np.ascontiguousarray(vectors[::step]))
         finally:
             faiss.omp_set_num_threads(before)
+
+
+def reserve(index: faiss.Index, count: int) -> None:
+    """Have a graph make room for so many vectors at once; what grows step by step is at times there twice.
+
+    A vector of C++ that is made smaller keeps its room.
+    """
+    if index.ntotal == 0:
+        codes = faiss.downcast_index(index.storage)
+        lowest = faiss.vector_to_array(index.hnsw.cum_nneighbor_per_level)[1]
+        rooms = (codes.codes, count * codes.code_size), (index.hnsw.neighbors, count * (int(lowest) + UPPER_LINKS))
+        for vector, size in rooms:
+            vector.resize(size)
+            vector.resize(0)
+
+
+def write_exact(blocks: Iterable[Vectors], count: int, dimension: int, to: Callable[[memoryview], int]) -> None:
+    """Hand over the bytes of the file of an exact index of `count` vectors, of which only a block is ever held."""
+    codec = empty("exact", dimension)
+    to(memoryview(head(count, dimension)))
+    for block in blocks:
+        to(memoryview(codec.sa_encode(block)))
 
 
 def write(index: faiss.Index, to: Callable[[memoryview], int]) -> None:

@@ -1,139 +1,49 @@
 """What does an index find of what is nearest to its own vectors?
 
-The last items of a segment, whose order is that of hashes, are held out of the index at first and looked for by their
-first passages as a search would: a graph finds its own nodes, and what is linked to them, more easily than what is near
-to a new query. Where there is a log of real queries, these are asked as well, and what counts is the figure of those
-for which less is found. Passages are folded into items. What is nearest is told by comparing with every passage.
+It is asked with items that were held out of it, see `passages`, as a search would ask it: at rising efforts, with and
+without filters, each in the way that `ways` has for it, and not at all where a search would compare all that pass. What
+counts, where there is a log of queries, is the figure of those for which less is found. Passages are folded into items.
+What is nearest is told by comparing with every passage.
+
+One walk of a graph serves every effort, limit and filter that would have it look as far, and one scan of 4-bit codes
+every effort, for the candidates of a lower one are the first of those of a higher.
 """
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from indexer.ann.asking import propose
 from indexer.ann.ladder import LIMITS, Figure, Rung, figure
+from indexer.ann.nearest import Scores, nearest
 from indexer.ann.opened import AnnIndex, Mask
-from indexer.ann.ways import quick_way
-from indexer.vectors import Vectors
+from indexer.ann.passages import Passages, Queries, let_go
+from indexer.ann.ways import Plan, plan, quick_way
 
-QUERIES = 400
-BLOCK_ITEMS = 8192
 AS_NEAR = 2e-6
 """Two similarities that differ by less may be equal: they are summed in float32."""
 ENOUGH = 0.999
 """A ladder ends where so much is found."""
-HELD_OUT = 5
-"""At most one in so many items is held out."""
+NEARLY = 0.995
+"""And where so much is, and twice the effort finds no more: the rest lies where hardly any effort leads."""
 EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072)
-SHARES = (1 / 2, 1 / 10)
-"""Of the items that pass the filters it is tried with. The fewer pass, the farther and the less unlike are the nearest
-of them, and the harder to tell by codes; where much fewer pass than a tenth, an exact search of these is quicker."""
+STAGES = (192, 768, EFFORTS[-1])
+"""How many candidates of 4-bit codes are asked for at once; hardly ever the most."""
+SHARES = (1 / 2, 1 / 4, 1 / 8)
+"""Of the passages that pass the filters it is tried with. The fewer pass, the farther and the less unlike are the
+nearest of them, and the harder to tell by codes; where much fewer pass than an eighth, an exact search of these is
+quicker. With halves of each other, walks are as long as those of other efforts, and the same."""
 FETCH, EXTRA = 4, 4
 """Passages fetched for each item, where items have several, and rows besides, where they have one."""
+GATHERED = 1024
+"""Vectors that are compared before their pages are let go of: each brings others around it into memory."""
 
-_NOTHING = Figure(0.0, 0.0, 0.0)
-
-Shares = npt.NDArray[np.float64]
-Logged = Callable[[], Vectors]
-"""Gives the vectors of some queries of a log, (n, d); none where there is no log."""
-
-
-def nothing_logged() -> Vectors:
-    """There is no log."""
-    return np.empty((0, 0), dtype=np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Queries:
-    """What an index is asked for, to measure it."""
-
-    vectors: Vectors
-    """(n, d): of items first, then those of a log."""
-    own: npt.NDArray[np.int64]
-    """(n,): the item of the index that each is of, which is left out of what is looked for; -1 where it is of none."""
-    logged: int = 0
-    """How many are of a log."""
-
-    @property
-    def items(self) -> int:
-        """How many are of items."""
-        return len(self.vectors) - self.logged
-
-    @property
-    def groups(self) -> tuple[slice, ...]:
-        """Those of items, and those of a log."""
-        both = slice(0, self.items), slice(self.items, len(self.vectors))
-        return tuple(group for group in both if group.stop > group.start)
-
-    def and_logged(self, vectors: Vectors) -> Queries:
-        """The same and those of a log."""
-        if not len(vectors):
-            return self
-        own = np.concatenate([self.own, np.full(len(vectors), -1)])
-        return Queries(np.concatenate([self.vectors, vectors]), own, self.logged + len(vectors))
-
-
-@dataclass(frozen=True, slots=True)
-class Passages:
-    """The vectors of a segment and the items that they belong to."""
-
-    vectors: Vectors
-    items: npt.NDArray[np.uint32] | None = None
-    """(n,): item row of each, in rising order; None where each is an item by itself."""
-    live: Mask | None = None
-    """One entry an item: whether it counts; None where all do."""
-    taken_out: int = 0
-    """How many passages are no longer in the index; their items do not count."""
-
-    @property
-    def item_count(self) -> int:
-        """How many items there are."""
-        return len(self.vectors) if self.items is None else int(self.items[-1]) + 1
-
-    @property
-    def live_count(self) -> int:
-        """How many items count."""
-        return self.item_count if self.live is None else int(np.count_nonzero(self.live))
-
-    def held_out(self) -> tuple[Passages, Queries]:
-        """All but the last few items, and the first passage of each of these."""
-        items = self.item_count
-        held = np.arange(items - min(QUERIES, items // HELD_OUT), items)
-        firsts = self._firsts(held)
-        end = int(firsts[0]) if len(held) else len(self.vectors)
-        rest = None if self.items is None else self.items[:end]
-        return Passages(self.vectors[:end], rest), Queries(np.array(self.vectors[firsts]), np.full(len(held), -1))
-
-    def some(self, count: int) -> Queries:
-        """The first passages of so many items that count, or of all there are, evenly spread."""
-        live = np.arange(self.item_count) if self.live is None else np.flatnonzero(self.live)
-        chosen = live[np.arange(min(count, len(live))) * len(live) // max(1, min(count, len(live)))]
-        return Queries(np.array(self.vectors[self._firsts(chosen)]), chosen)
-
-    def items_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The item of each passage row."""
-        return rows if self.items is None else self.items[rows].astype(np.int64)
-
-    def mask(self, items: Mask | None) -> Mask | None:
-        """Which passages are of these items."""
-        return items if items is None or self.items is None else items[self.items]
-
-    def _firsts(self, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        return items if self.items is None else np.searchsorted(self.items, items)
-
-
-def let_go(vectors: Vectors) -> None:
-    """Give back the pages of a mapped file that were read."""
-    base = vectors.base
-    while isinstance(base, np.ndarray):  # a part of a part
-        base = base.base
-    if isinstance(base, mmap.mmap):
-        base.madvise(mmap.MADV_DONTNEED)
+Rows = npt.NDArray[np.int64]
+Few = npt.NDArray[np.int32]
+"""The same in half the room."""
 
 
 def to_fetch(items: int, one_passage_an_item: bool) -> int:
@@ -147,33 +57,55 @@ def measured(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Run
     `passages` are those in the index. Each effort is also tried with filters, and where enough is found it is not
     looked for harder.
     """
-    drawn = np.random.default_rng(passages.item_count).random(passages.item_count)
-    masks = [passages.live, *(_both(passages.live, drawn < share) for share in SHARES)]
-    nearest = _nearest(passages, queries, masks)
-    rungs: list[Rung] = []
-    for limit in LIMITS:
-        trials = [
-            _Trial(index, passages, queries, limit, passages.mask(mask), near[:, :limit])
-            for mask, near in zip(masks, nearest, strict=True)
+    items = [passages.live, *drawn_filters(passages)]
+    near = nearest(passages, queries, items, LIMITS[-1])
+    masks = [passages.mask(mask) for mask in items]
+    trials = {
+        limit: [
+            _Trial(index, passages, queries, limit, at, mask, best[:, :limit])
+            for at, (mask, best) in enumerate(zip(masks, near, strict=True))
         ]
-        found = [_NOTHING] * len(trials)
-        for effort in trials[0].efforts():
-            found = [
-                known if known.low >= ENOUGH else trial.finds(effort)
-                for known, trial in zip(found, trials, strict=True)
-            ]
-            rungs.append(Rung(limit, effort, found[0], min(found[1:], key=lambda one: one.low)))
-            let_go(passages.vectors)
-            if all(one.low >= ENOUGH for one in found):
-                break
-    return tuple(rungs)
+        for limit in LIMITS
+    }
+    answers = _Answers(index, passages, queries, (trial for some in trials.values() for trial in some))
+    return tuple(rung for limit in LIMITS for rung in _rungs(limit, trials[limit], answers))
 
 
-def _both(live: Mask | None, passing: Mask) -> Mask:
-    return passing if live is None else passing & live
+def drawn_filters(passages: Passages) -> list[Mask]:
+    """Items taken at random, each share of the passages within that before it."""
+    live = np.arange(passages.item_count) if passages.live is None else np.flatnonzero(passages.live)
+    order = np.random.default_rng(passages.item_count).permutation(live)
+    reach = np.cumsum(passages.sizes[order])
+    masks = [np.zeros(passages.item_count, dtype=np.bool_) for _ in SHARES]
+    for share, mask in zip(SHARES, masks, strict=True):
+        mask[order[: int(np.searchsorted(reach, share * reach[-1:].sum())) + 1]] = True
+    return masks
 
 
-@dataclass(frozen=True, slots=True)
+def _rungs(limit: int, trials: Sequence[_Trial], answers: _Answers) -> list[Rung]:
+    rungs: list[Rung] = []
+    seen: list[list[tuple[int, Figure]]] = [[] for _ in trials]
+    for effort in trials[0].efforts:
+        for trial, figures in zip(trials, seen, strict=True):
+            if not _settled(figures):
+                figures.append((effort, trial.finds(effort, answers)))
+        last = [figures[-1][1] for figures in seen]
+        rungs.append(Rung(limit, effort, last[0], min(last[1:], key=lambda one: one.low)))
+        if all(map(_settled, seen)):
+            break
+    return rungs
+
+
+def _settled(figures: Sequence[tuple[int, Figure]]) -> bool:
+    """Whether the last effort found enough, or nearly, and one half as hard no less."""
+    if not figures:
+        return False
+    effort, last = figures[-1]
+    half = [found for tried, found in figures if 2 * tried <= effort][-1:]
+    return last.low >= ENOUGH or (last.recall >= NEARLY and any(one.recall >= last.recall for one in half))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Trial:
     """Searches for up to `limit` items among the passages of a mask, and what they should find."""
 
@@ -181,8 +113,10 @@ class _Trial:
     passages: Passages
     queries: Queries
     limit: int
+    filter: int
+    """Its number; 0 where there is none, and the mask has what counts."""
     mask: Mask | None
-    nearest: Shares
+    nearest: Scores
     """(queries, limit): minus infinity where there are fewer."""
 
     @property
@@ -191,70 +125,105 @@ class _Trial:
         excluding = bool((self.queries.own >= 0).any())
         return to_fetch(self.limit + excluding, self.passages.items is None)
 
+    @property
     def efforts(self) -> list[int]:
         return [effort for effort in EFFORTS if effort >= self.fetch or effort == EFFORTS[-1]]
 
-    def finds(self, effort: int) -> Figure:
+    def plan(self, effort: int) -> Plan | None:
+        """How a search would ask the index with that effort; None where it would not."""
+        rows, dimension = self.passages.vectors.shape
+        count = rows - self.passages.taken_out
+        passing = rows if self.mask is None else int(np.count_nonzero(self.mask))
+        if not passing:
+            return None
+        if not self.filter:
+            return quick_way(self.index.kind, count, passing, dimension, self.fetch, effort)
+        chosen = plan(self.index.kind, count, passing, dimension, self.fetch, effort)
+        return None if chosen.exact else chosen
+
+    def finds(self, effort: int, answers: _Answers) -> Figure:
         """How much that effort finds; of the queries' groups, that which finds less."""
-        shares = self._found(effort)
+        how = self.plan(effort)
+        if how is None:
+            return Figure(1.0, 1.0, 1.0)
+        shares = self._shares(*answers.to(how, self.filter, self.mask))
         return min((figure(shares[group]) for group in self.queries.groups), key=lambda found: found.low)
 
-    def _found(self, effort: int) -> Shares:
-        """The share of the nearest items that each query finds."""
-        vectors, queries, shares = np.asarray(self.passages.vectors), self.queries, np.ones(len(self.queries.vectors))
-        (rows, dimension), count = vectors.shape, len(vectors) - self.passages.taken_out
-        passing = rows if self.mask is None else int(np.count_nonzero(self.mask))
-        plan = quick_way(self.index.kind, count, passing, dimension, self.fetch, effort) if passing else None
-        if plan is None:
-            return shares  # it would be searched exactly
-        found = propose(self.index, vectors, queries.vectors, plan, self.mask, passing)
-        for at, (own, rows) in enumerate(zip(queries.own, found.rows, strict=True)):
-            wanted = int(np.isfinite(self.nearest[at]).sum())
-            best = self._best(queries.vectors[at], rows[rows >= 0], int(own))
-            if wanted and len(best) >= wanted:  # else it would be searched exactly
-                least = self.nearest[at, wanted - 1] - AS_NEAR
-                shares[at] = min(wanted, int((best >= least).sum())) / wanted
-        return shares
-
-    def _best(self, query: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], own: int) -> Shares:
-        """The similarity of each item among these passages but `own`."""
+    def _shares(self, rows: Rows, scores: Scores) -> npt.NDArray[np.float64]:
+        """The share of the nearest items that each query finds in its rows; all where it would be searched exactly."""
         items = self.passages.items_of(rows)
-        rows, items = rows[items != own], items[items != own]
-        scores = np.asarray(self.passages.vectors)[rows] @ query
-        order = np.lexsort((-scores, items))
-        best: Shares = scores[order[np.flatnonzero(np.diff(items[order], prepend=-1))]].astype(np.float64)
-        return best
+        there = (rows >= 0) & (items != self.queries.own[:, None])
+        wanted = np.isfinite(self.nearest).sum(axis=1)
+        least = np.where(wanted > 0, self.nearest[np.arange(len(rows)), wanted - 1].astype(np.float64), 0) - AS_NEAR
+        found = self._different(items, there & (scores >= least[:, None]))
+        short = (self._different(items, there) < wanted) | (wanted == 0)
+        return np.where(short, 1.0, np.minimum(found, wanted) / np.maximum(wanted, 1))
+
+    def _different(self, items: Rows, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """How many items are among the chosen rows of each query."""
+        if self.passages.items is None:
+            return np.asarray(chosen.sum(axis=1))
+        rising = np.sort(np.where(chosen, items, -1), axis=1)
+        different: npt.NDArray[np.int64] = (np.diff(rising, axis=1, prepend=-1) > 0).sum(axis=1, dtype=np.int64)
+        return different
 
 
-def _nearest(passages: Passages, queries: Queries, masks: Sequence[Mask | None]) -> list[Shares]:
-    """The similarities of the items nearest to each query, best first: for each mask, of the items that it has.
+class _Answers:
+    """What an index gives for all queries, each row with its similarity; nothing is asked twice."""
 
-    Of that which the query is of it is minus infinity.
-    """
-    best = [np.full((len(queries.vectors), 0), -np.inf) for _ in masks]
-    for first in range(0, passages.item_count, BLOCK_ITEMS):
-        last = min(first + BLOCK_ITEMS, passages.item_count)
-        scores = _of_items(passages, queries.vectors, first, last)
-        let_go(passages.vectors)
-        own = np.flatnonzero((queries.own >= first) & (queries.own < last))
-        scores[own, queries.own[own] - first] = -np.inf
-        for at, mask in enumerate(masks):
-            best[at] = _best_of(best[at], scores if mask is None else scores[:, mask[first:last]])
-    return [-np.sort(-each, axis=1) for each in best]
+    def __init__(self, index: AnnIndex, passages: Passages, queries: Queries, trials: Iterable[_Trial]) -> None:
+        self._index, self._vectors, self._queries = index, passages.vectors, queries.vectors
+        self._most: dict[int, int] = {}
+        self._known: dict[tuple[int, int], tuple[Few, Scores]] = {}
+        for trial in trials:
+            for how in (one for effort in trial.efforts if (one := trial.plan(effort))):
+                self._most[how.effort] = max(how.fetch, self._most.get(how.effort, 0))
+
+    def to(self, how: Plan, filter: int, mask: Mask | None) -> tuple[Rows, Scores]:
+        """The rows that a search gets by that plan, -1 where one does not pass, and their similarities."""
+        if how.way == "codes":
+            stage = next(stage for stage in STAGES if stage >= how.effort)
+            if (filter, stage) not in self._known:
+                self._known[filter, stage] = self._coded(stage, mask)
+            few, scores = self._known[filter, stage]
+            return _best(few[:, : how.effort].astype(np.int64), scores[:, : how.effort], how.fetch)
+        if (0, how.effort) not in self._known:
+            self._known[0, how.effort] = self._walked(how.effort)
+        few, scores = self._known[0, how.effort]
+        rows = few[:, : how.fetch].astype(np.int64)
+        if mask is not None:
+            rows[(rows >= 0) & ~mask[rows]] = -1
+        return rows, scores[:, : how.fetch]
+
+    def _coded(self, stage: int, mask: Mask | None) -> tuple[Few, Scores]:
+        """The best rows by their codes, in this order."""
+        passing = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
+        _, rows = self._index.search(self._queries, min(stage, passing), 0, mask)
+        return rows.astype(np.int32), self._compared(rows)
+
+    def _walked(self, effort: int) -> tuple[Few, Scores]:
+        """As many rows as any plan fetches, in the order of the index, or where its figures are not true, in theirs."""
+        most = self._most[effort]
+        _, rows = self._index.search(self._queries, most if self._index.true else effort, effort)
+        scores = self._compared(rows)
+        if not self._index.true:
+            rows, scores = _best(rows, scores, most)
+        return rows.astype(np.int32), scores
+
+    def _compared(self, rows: Rows) -> Scores:
+        """How similar each row is to its query; minus infinity where there is none."""
+        vectors, flat = np.asarray(self._vectors), rows.ravel()
+        which = np.repeat(np.arange(len(rows)), rows.shape[1])
+        scores = np.empty(rows.size, dtype=np.float32)
+        for start in range(0, len(flat), GATHERED):
+            some = slice(start, start + GATHERED)
+            np.vecdot(vectors[flat[some]], self._queries[which[some]], out=scores[some])
+            let_go(vectors)
+        scores[flat < 0] = -np.inf
+        return scores.reshape(rows.shape)
 
 
-def _of_items(passages: Passages, queries: Vectors, first: int, last: int) -> npt.NDArray[np.float32]:
-    """How similar each item from `first` up to `last` is to each query."""
-    vectors = np.asarray(passages.vectors)
-    if passages.items is None:
-        scores: npt.NDArray[np.float32] = queries @ vectors[first:last].T
-        return scores
-    starts = np.searchsorted(passages.items, np.arange(first, last + 1))
-    every = queries @ vectors[starts[0] : starts[-1]].T
-    return np.maximum.reduceat(every, starts[:-1] - starts[0], axis=1)
-
-
-def _best_of(best: Shares, scores: npt.NDArray[np.float32]) -> Shares:
-    both: Shares = np.concatenate([best, scores], axis=1)
-    most = LIMITS[-1]
-    return both if both.shape[1] <= most else -np.partition(-both, most - 1, axis=1)[:, :most]
+def _best(rows: Rows, scores: Scores, count: int) -> tuple[Rows, Scores]:
+    """The `count` most similar rows of each query, best first."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :count].astype(np.int64)
+    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
