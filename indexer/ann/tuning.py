@@ -38,8 +38,9 @@ nearest of them, and the harder to tell by codes; where much fewer pass than an 
 quicker. With halves of each other, walks are as long as those of other efforts, and the same."""
 FETCH, EXTRA = 4, 4
 """Passages fetched for each item, where items have several, and rows besides, where they have one."""
-GATHERED = 1024
-"""Vectors that are compared before their pages are let go of: each brings others around it into memory."""
+GATHERED, WITHIN = 4096, 8192
+"""Vectors that are compared, and rows within which they lie, before their pages are let go of: each brings others
+around it into memory, as much as two megabytes."""
 
 Rows = npt.NDArray[np.int64]
 Few = npt.NDArray[np.int32]
@@ -211,15 +212,16 @@ class _Answers:
         return rows.astype(np.int32), scores
 
     def _compared(self, rows: Rows) -> Scores:
-        """How similar each row is to its query; minus infinity where there is none."""
-        vectors, flat = np.asarray(self._vectors), rows.ravel()
-        which = np.repeat(np.arange(len(rows)), rows.shape[1])
-        scores = np.empty(rows.size, dtype=np.float32)
-        for start in range(0, len(flat), GATHERED):
-            some = slice(start, start + GATHERED)
-            np.vecdot(vectors[flat[some]], self._queries[which[some]], out=scores[some])
+        """How similar each row is to its query; minus infinity where there is none. They are read as they lie."""
+        vectors, order = np.asarray(self._vectors), rows.ravel().argsort(kind="stable")
+        rising, which = rows.ravel()[order], order // rows.shape[1]
+        scores = np.full(rows.size, -np.inf, dtype=np.float32)
+        start = int(np.searchsorted(rising, 0))
+        while start < len(rising):
+            end = min(start + GATHERED, int(np.searchsorted(rising, rising[start] + WITHIN)))
+            scores[order[start:end]] = np.vecdot(vectors[rising[start:end]], self._queries[which[start:end]])
             let_go(vectors)
-        scores[flat < 0] = -np.inf
+            start = end
         return scores.reshape(rows.shape)
 
 
