@@ -101,6 +101,7 @@ def test_no_answer_fails_mixes_generations_or_goes_back_while_generations_are_pu
         service.wait_until_ready()
         for thread in threads:
             thread.start()
+        until(lambda: all(c.seen or c.wrong for c in clients), "1 in use")
         for number in range(2, ROUNDS + 2):
             report = publish(store, "turning", rows(number))
             assert (report.generation, report.published) == (number, True)
