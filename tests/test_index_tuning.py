@@ -151,3 +151,11 @@ def test_it_is_looked_for_harder_until_enough_is_found_or_nearly_and_no_more(
     low = {recall: recall if recall == 1.0 else recall - 0.004 for _, recall in figures}
     seen = [(effort, Figure(recall, low[recall], 1.0)) for effort, recall in figures]
     assert tuning._settled(seen) == settled
+
+
+@pytest.mark.parametrize(
+    ("items", "asked"), [(100, 20), (2_000, 400), (399_000, 400), (600_000, 600), (3_000_000, 1000)]
+)
+def test_the_larger_an_index_the_more_items_are_held_out_of_it_to_measure_it(items: int, asked: int) -> None:
+    known, queries = Passages(np.zeros((items, 1), dtype=np.float32)).held_out()
+    assert (len(known.vectors), len(queries.vectors)) == (items - asked, asked)

@@ -31,8 +31,9 @@ def measured_again(
 
     `others` are the passages of other segments, `logged` queries of a log.
     """
-    elsewhere = _elsewhere(others, passages.vectors)
-    wanted = held.QUERIES - len(elsewhere)
+    most = held.asked_of(passages.item_count)
+    elsewhere = _elsewhere(others, passages.vectors, most)
+    wanted = most - len(elsewhere)
     if not index.walks or not wanted:
         own = passages.some(wanted)
     else:
@@ -43,14 +44,14 @@ def measured_again(
     return measured(index, passages, queries), queries
 
 
-def _elsewhere(others: Sequence[Passages], nothing: Vectors) -> Vectors:
+def _elsewhere(others: Sequence[Passages], nothing: Vectors, most: int) -> Vectors:
     """The first passages of some items of other segments."""
     counts = [one.live_count for one in others]
     total = sum(counts)
     if not total:
         return np.array(nothing[:0])
-    found = [one.some(math.ceil(held.QUERIES * count / total)) for one, count in zip(others, counts, strict=True)]
-    return np.concatenate([one.vectors for one in found])[: held.QUERIES]
+    found = [one.some(math.ceil(most * count / total)) for one, count in zip(others, counts, strict=True)]
+    return np.concatenate([one.vectors for one in found])[:most]
 
 
 def _held_out(path: Path, index: AnnIndex, passages: Passages, wanted: int) -> tuple[AnnIndex, Passages, Queries]:

@@ -18,6 +18,10 @@ from indexer.ann.opened import Mask
 from indexer.vectors import Vectors
 
 QUERIES = 400
+"""Items with which an index is measured, where so many can be held out."""
+ITEMS_A_QUERY, MOST_QUERIES = 1000, 1000
+"""Of a large index one in so many, up to so many: an effort is taken only where the interval of its recall lies above
+what is wanted, and the narrower that is, the sooner one is, for every search to come."""
 HELD_OUT = 5
 """At most one in so many items is held out."""
 PIECE = 256
@@ -25,6 +29,11 @@ PIECE = 256
 
 Logged = Callable[[], Vectors]
 """Gives the vectors of some queries of a log, (n, d); none where there is no log."""
+
+
+def asked_of(items: int) -> int:
+    """With how many of so many items an index is measured, at most."""
+    return max(QUERIES, min(items // ITEMS_A_QUERY, MOST_QUERIES))
 
 
 def nothing_logged() -> Vectors:
@@ -94,7 +103,7 @@ class Passages:
     def held_out(self) -> tuple[Passages, Queries]:
         """All but the last few items, and the first passage of each of these."""
         items = self.item_count
-        held = np.arange(items - min(QUERIES, items // HELD_OUT), items)
+        held = np.arange(items - min(asked_of(items), items // HELD_OUT), items)
         firsts = self._firsts(held)
         end = int(firsts[0]) if len(held) else len(self.vectors)
         rest = None if self.items is None else self.items[:end]

@@ -29,7 +29,7 @@ ENOUGH = 0.999
 """A ladder ends where so much is found."""
 NEARLY = 0.995
 """And where so much is, and twice the effort finds no more: the rest lies where hardly any effort leads."""
-EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072)
+EFFORTS = (16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048, 3072)
 STAGES = (192, 768, EFFORTS[-1])
 """How many candidates of 4-bit codes are asked for at once; hardly ever the most."""
 SHARES = (1 / 2, 1 / 4, 1 / 8)
