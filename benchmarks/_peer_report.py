@@ -12,7 +12,7 @@ from benchmarks.figures import Aim, Figure, figure
 from benchmarks.load import Outcome, median
 
 OURS = "Parecido"
-NEXT = "the service and who asks it share the cores; most of what a request still costs is its search"
+NEXT = "the service and who asks it share the cores; most of a request is now its search or its model"
 AIMS = {
     ("chroma", "vector", 8, 2): Aim("at least", 10, NEXT),
     ("txtai", "text", 32, 2): Aim("at least", 4, NEXT),
