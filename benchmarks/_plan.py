@@ -31,8 +31,9 @@ class Job:
 
     @property
     def command(self) -> str:
-        """What somebody types to run it alone."""
-        return shlex.join(["python", "-m", "benchmarks", self.benchmark, *self.arguments])
+        """What somebody types to run it alone; of what lies elsewhere on this machine, its name is enough."""
+        told = [Path(one).name if Path(one).is_absolute() else one for one in self.arguments]
+        return shlex.join(["python", "-m", "benchmarks", self.benchmark, *told])
 
 
 def questions() -> dict[str, str]:

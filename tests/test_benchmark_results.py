@@ -130,3 +130,12 @@ def test_every_benchmark_of_the_plan_is_there_and_takes_its_arguments(tmp_path: 
         jobs = plan(tmp_path, tmp_path / "data", tmp_path / "texts", small)
         assert len({job.name for job in jobs}) == len(jobs)
         assert {job.benchmark for job in jobs} <= questions().keys()
+
+
+def test_no_path_of_this_machine_gets_into_a_command_that_is_shown(tmp_path: Path) -> None:
+    data = tmp_path / "articles.jsonl"
+    data.write_bytes(b"")
+    jobs = {job.name: job for job in plan(Path("kept"), data, data, small=False)}
+    assert jobs["embedding"].command == "python -m benchmarks embedding articles.jsonl --texts 4000"
+    assert "--data articles.jsonl" in jobs["http"].command
+    assert str(data) in jobs["http"].arguments
