@@ -44,22 +44,22 @@ class Candidates(NamedTuple):
     """The item of each."""
     figures: Figures
     """Best first, where one vector was asked for; meaningless where several were."""
+    items: int
+    """How many different items there are."""
     bound: float
     """No item that was not looked at is more similar than this; minus infinity where no more is to be looked at."""
     error: float
     """Most that a figure differs from the similarity."""
 
     @property
-    def items(self) -> int:
-        """How many different items there are."""
-        return len(self.rows) if self.segment.one_passage_an_item else len(set(self.rows.tolist()))
+    def folded(self) -> bool:
+        """Whether each item is there once."""
+        return self.items == len(self.rows)
 
     @property
     def best(self) -> Figures:
         """The figure of each item's best passage."""
-        if self.segment.one_passage_an_item:
-            return self.figures
-        return fold(self.rows, self.passages, self.figures)[2]
+        return self.figures if self.folded else fold(self.rows, self.passages, self.figures)[2]
 
 
 class Several(NamedTuple):
@@ -79,17 +79,13 @@ class Several(NamedTuple):
     """(queries,): whether no other way would give more items; None where it is so of all."""
     short: bool
     """Whether there are fewer for some of them."""
+    again: npt.NDArray[np.bool_] | None
+    """(queries, m): whether a better passage of the same item stands before it; None where each item is there once."""
 
     @property
     def best(self) -> Figures:
         """The figure of each item's best passage, best first."""
-        if self.part.segment.one_passage_an_item:
-            return self.figures
-        order = self.rows.argsort(axis=1, kind="stable")
-        first = np.ones(order.shape, dtype=np.bool_)
-        first[:, 1:] = np.diff(np.take_along_axis(self.rows, order, axis=1), axis=1) != 0
-        best = np.where(first, np.take_along_axis(self.figures, order, axis=1), -np.inf)
-        return -np.sort(-best, axis=1)
+        return self.figures if self.again is None else -np.sort(np.where(self.again, np.inf, -self.figures), axis=1)
 
 
 class Part:
@@ -132,19 +128,15 @@ class Part:
             figures, passages = ann.without(figures, passages, self.items_of(passages) == np.array(own)[:, None])
         rows, enough = self.items_of(passages), None
         short = bool(np.count_nonzero(passages[:, -1:] < 0))
-        if not plan.exact and (short or passages.shape[1] < count or not self.segment.one_passage_an_item):
-            enough = self._different(rows, passages >= 0) >= count
-        return Several(self, passages, rows, figures, bounds, error, enough, short)
+        again = None if self.segment.one_passage_an_item else _again(rows)
+        if not plan.exact and (short or passages.shape[1] < count or again is not None):
+            there = passages >= 0 if again is None else (passages >= 0) & ~again
+            enough = np.count_nonzero(there, axis=1) >= count
+        return Several(self, passages, rows, figures, bounds, error, enough, short, again)
 
     def items_of(self, passages: Rows) -> Rows:
         """The item of each passage; of passage -1, that of the last one."""
         return passages if self.segment.one_passage_an_item else self.segment.item_rows[passages].astype(np.int64)
-
-    def _different(self, rows: Rows, some: Items) -> npt.NDArray[np.int64]:
-        """How many items there are among those of each query."""
-        if self.segment.one_passage_an_item:
-            return np.asarray(np.count_nonzero(some, axis=1))
-        return np.array([len(set(one) - {-1}) for one in np.where(some, rows, -1).tolist()])
 
     def _quick_plan(self, count: int, exclude: bool, recall: float | None, queries: int) -> ann.Plan | None:
         key = count, exclude, recall, queries
@@ -174,8 +166,9 @@ class Part:
         if own >= 0 or np.count_nonzero(passages < 0):
             keep = (passages >= 0) & (rows != own)
             passages, rows, figures = passages[keep], rows[keep], figures[keep]
+        items = len(rows) if segment.one_passage_an_item else len(set(rows.tolist()))
         bound = -np.inf if found.bounds is None else max(found.bounds.tolist())
-        return Candidates(segment, self.vectors, passages, rows, figures, bound, found.error)
+        return Candidates(segment, self.vectors, passages, rows, figures, items, bound, found.error)
 
 
 _turn = threading.Lock()
@@ -203,6 +196,18 @@ def fold(rows: Rows, passages: Rows, scores: npt.NDArray[Float]) -> tuple[Rows, 
     new[1:] = ordered[1:] != ordered[:-1]
     first = order[new]
     return rows[first], passages[first], scores[first]
+
+
+def _again(rows: Rows) -> npt.NDArray[np.bool_] | None:
+    """Of the items of each query (queries, m), which one of its own stands before; None where none does."""
+    order = rows.argsort(axis=1, kind="stable")
+    rising = np.take_along_axis(rows, order, axis=1)
+    same = rising[:, 1:] == rising[:, :-1]
+    if not np.count_nonzero(same):
+        return None
+    again = np.zeros(rows.shape, dtype=np.bool_)
+    np.put_along_axis(again, order[:, 1:], same, axis=1)
+    return again
 
 
 def _passing(segment: Segment, filter: Filter) -> Items:

@@ -126,25 +126,23 @@ def _compared(proposed: Sequence[Candidates], queries: Vectors, count: int) -> l
     """The items that may be among the `count` nearest of those proposed, compared exactly."""
     found: list[Hit] = []
     least = _least(proposed, count) if len(queries) == 1 else -np.inf
-    for segment, vectors, passages, rows, figures, _, _ in proposed:
+    for one in proposed:
+        passages, rows = one.passages, one.rows
         if len(queries) == 1:
-            end = bisect_right(figures.tolist(), -least, key=neg)
+            end = bisect_right(one.figures.tolist(), -least, key=neg)
             passages, rows = passages[:end], rows[:end]
-            scores = similarity_to_own(queries, vectors, passages[None])[0]
+            scores = similarity_to_own(queries, one.vectors, passages[None])[0]
         else:
-            scores = similarity(queries, vectors.take(passages, axis=0)).max(axis=0)
-        if segment.one_passage_an_item:
-            places = passages.tolist()
-            found += zip(repeat(segment), places, places, scores.tolist())
-        else:
+            scores = similarity(queries, one.vectors.take(passages, axis=0)).max(axis=0)
+        if not one.folded:
             rows, passages, scores = fold(rows, passages, scores)
-            found += zip(repeat(segment), rows.tolist(), passages.tolist(), scores.tolist())
+        found += zip(repeat(one.segment), rows.tolist(), passages.tolist(), scores.tolist())
     return found
 
 
 def _least(proposed: Sequence[Candidates], count: int) -> float:
     """What a figure must reach for its passage to be on the page, as far as figures tell."""
-    if len(proposed) == 1 and proposed[0].segment.one_passage_an_item:
+    if len(proposed) == 1 and proposed[0].folded:
         best = proposed[0].figures
     else:
         best = -np.sort(-np.concatenate([np.empty(0), *(one.best for one in proposed)]))

@@ -136,7 +136,7 @@ def _compared(found: Sequence[Several], queries: Vectors, count: int) -> _Compar
             scores[passages < 0] = -np.inf
         each.append(_Compared(None if len(found) == 1 else np.full(passages.shape, number), rows, passages, scores))
     every = each[0] if len(each) == 1 else _Compared(*(np.concatenate(of, axis=1) for of in zip(*each, strict=True)))
-    if not all(one.part.segment.one_passage_an_item for one in found):
+    if any(one.again is not None for one in found):
         every.similarities[_worse(every)] = -np.inf
     return every
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from indexer.ann.opened import AnnIndex, Candidates, Mask, compared
+from indexer.ann.opened import AnnIndex, Candidates, Mask, compared, most_similar
 from indexer.ann.ways import Plan
 from indexer.vectors import Vectors
 
@@ -102,11 +102,10 @@ def _walked(index: AnnIndex, vectors: Vectors, queries: Vectors, plan: Plan) -> 
 
 def _refined(vectors: Vectors, queries: Vectors, rows: Rows, fetch: int) -> Candidates:
     """The best of the rows proposed for each query, by their vectors."""
-    figures = compared(vectors, queries, rows)
     if len(queries) == 1:
-        best = _best(figures[0], fetch)[None]
-    else:
-        best = (-figures).argsort(axis=1)[:, :fetch] + rows.shape[1] * np.arange(len(rows))[:, None]
+        return most_similar(vectors, queries, rows[0], fetch)
+    figures = compared(vectors, queries, rows)
+    best = (-figures).argsort(axis=1)[:, :fetch] + rows.shape[1] * np.arange(len(rows))[:, None]
     return figures.take(best), rows.take(best)
 
 

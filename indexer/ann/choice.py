@@ -17,12 +17,14 @@ KINDS: tuple[Kind, ...] = ("exact", "pq", "hnsw", "hnsw-sq8")
 EXACT_NUMBERS = 2_000_000
 """Numbers (vectors times dimensions) up to which a scan of all is quick beside the embedding of a query. An index is
 quicker, but would find less, and take seconds to tune after every small run."""
-GRAPH_VECTORS = 100_000
-"""Vectors from which on a scan of 4-bit codes takes longer than a graph, by so much that its building is worth it.
-Among fewer a graph is quicker as well, but slower with a filter that few pass, and takes several times as long to
-build."""
+GRAPH_VECTORS = 20_000
+"""Vectors from which on a walk of a graph takes half as long as a scan of 4-bit codes, or less, which is worth the
+seconds that it takes to build. Among ten thousand they take about as long."""
 SURE = 0.99
-"""Recall from which on a graph has to look so far that a scan of codes is quicker, and surer."""
+"""Recall from which on a graph has to look farther, and less surely finds enough."""
+SURE_VECTORS = 40_000, 500_000
+"""Vectors among which a walk is quicker than a scan of codes even so. Among fewer the scan is; among more, a walk that
+looks far enough takes as long on processors whose instructions are wide, and may not find enough at all."""
 LINKS = 32
 """Neighbours of a node of a graph; twice as many on its lowest level."""
 PQ_DIMENSIONS = 8
@@ -47,10 +49,11 @@ def choose(count: int, dimension: int, memory_budget: int, recall: float | None)
     if count * dimension <= EXACT_NUMBERS:
         return Choice("exact", f"a scan of all {count:,} vectors takes no longer than an index")
     coded = dimension % PQ_DIMENSIONS == 0
-    if coded and recall >= SURE:
-        return Choice("pq", f"a scan of 4-bit codes reaches a recall of {recall:g} sooner than a graph")
-    if coded and count < GRAPH_VECTORS:
+    least, most = SURE_VECTORS if recall >= SURE else (GRAPH_VECTORS, count)
+    if coded and count < least:
         return Choice("pq", f"{count:,} vectors are few enough for a scan of 4-bit codes")
+    if coded and count > most:
+        return Choice("pq", f"among {count:,} vectors a scan of 4-bit codes reaches a recall of {recall:g} more surely")
     return _graph(count, dimension, memory_budget, coded)
 
 

@@ -119,6 +119,19 @@ def compared(vectors: Vectors, queries: Vectors, rows: npt.NDArray[np.int64]) ->
     return figures
 
 
+def most_similar(vectors: Vectors, query: Vectors, rows: npt.NDArray[np.int64], count: int) -> Candidates:
+    """The `count` of some rows (m,) of the vectors that are most similar to the query (1, d): (1, count), best first.
+
+    Row -1 ends the rows, and stands at the end where there are fewer. FAISS reads the vectors where they lie.
+    """
+    count = min(count, len(rows))
+    figures, best = np.empty((1, count), dtype=np.float32), np.empty((1, count), dtype=np.int64)
+    query, rows = np.ascontiguousarray(query), np.ascontiguousarray(rows)
+    read, found = map(faiss.swig_ptr, (query, vectors, rows)), map(faiss.swig_ptr, (figures, best))
+    faiss.knn_inner_products_by_idx(*read, vectors.shape[1], 1, len(vectors), len(rows), count, *found)
+    return figures, best
+
+
 def _asked(index: faiss.Index, queries: Vectors, k: int, parameters: Any) -> Candidates:
     """What FAISS finds, one query in this thread alone.
 
