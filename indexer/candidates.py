@@ -31,6 +31,9 @@ Items = npt.NDArray[np.bool_]
 FILTERS_KEPT = 16
 """Filters of a snapshot whose passing items are kept, a byte for each item and passage: whoever turns a page, or asks
 within one section, sends the same filter again."""
+KEPT_BYTES = 8 << 20
+"""Of codes that are kept of what passes a filter, in all segments: to scan them where they lie together takes a third
+of the time of looking each up; that much of them takes about as long as a walk of a graph of which a tenth passes."""
 
 
 class Candidates(NamedTuple):
@@ -89,7 +92,7 @@ class Several(NamedTuple):
 
 
 class Part:
-    """One segment with the passages that count; asking it changes nothing in it."""
+    """One segment with the passages that count; asking it changes nothing in what it answers."""
 
     def __init__(self, part: LiveSegment, items: Items | None = None) -> None:
         """`items` are those that pass a filter; None where all do."""
@@ -97,12 +100,21 @@ class Part:
         self.vectors = np.asarray(segment.vectors)
         self._mask, self._passing = part.live_passages, segment.entry.passages
         self._filtered = items is not None
-        self._plans: dict[tuple[int, bool, float | None, int], ann.Plan | None] = {}
+        self._plans: dict[tuple[int, bool, float | None, int, bool], ann.Plan | None] = {}
+        self.may_keep = False
+        """Whether the codes of what passes may be kept once the filter is asked with again."""
+        self._asked_before = False
+        self._kept: tuple[ann.AnnIndex, Rows] | None = None
         if items is not None:
             passages = items if segment.one_passage_an_item else items[segment.item_rows]
             self._mask = passages if self._mask is None else passages & self._mask
         if self._mask is not None:
             self._passing = int(np.count_nonzero(self._mask))
+
+    @property
+    def code_bytes(self) -> int:
+        """Of the codes of all passages that count."""
+        return 2 * self._passing * self.segment.entry.dimension
 
     def quick(self, queries: Vectors, count: int, exclude: Found | None, recall: float | None) -> Candidates | None:
         """What the index finds; None where that is not enough, or an exact search is no slower."""
@@ -139,7 +151,7 @@ class Part:
         return passages if self.segment.one_passage_an_item else self.segment.item_rows[passages].astype(np.int64)
 
     def _quick_plan(self, count: int, exclude: bool, recall: float | None, queries: int) -> ann.Plan | None:
-        key = count, exclude, recall, queries
+        key = count, exclude, recall, queries, self._keeping
         if key not in self._plans:
             effort = ann.effort_for(self.segment.entry.index, count, recall, self._filtered)
             fetch = ann.to_fetch(count + exclude, self.segment.one_passage_an_item)
@@ -148,11 +160,24 @@ class Part:
         return self._plans[key]
 
     def _plan(self, fetch: int, effort: int | None, queries: int) -> ann.Plan:
-        entry = self.segment.entry
-        return ann.plan(self.segment.ann.kind, entry.passages, self._passing, entry.dimension, fetch, effort, queries)
+        kind, entry = self.segment.ann.kind, self.segment.entry
+        rows, passing, dimension = entry.passages, self._passing, entry.dimension
+        return ann.plan(kind, rows, passing, dimension, fetch, effort, queries, self._keeping)
+
+    @property
+    def _keeping(self) -> bool:
+        return self.may_keep and self._asked_before
 
     def _proposed(self, queries: Vectors, plan: ann.Plan) -> ann.Proposal:
-        return ann.propose(self.segment.ann, self.vectors, queries, plan, self._mask, self._passing)
+        if plan.way != "kept" or self._mask is None:
+            self._asked_before = True
+            return ann.propose(self.segment.ann, self.vectors, queries, plan, self._mask, self._passing)
+        if self._kept is None:
+            rows = np.flatnonzero(self._mask)
+            self._kept = ann.gathered(self.vectors, rows), rows
+        index, rows = self._kept
+        found = ann.propose(index, self.vectors, queries, plan, None, self._passing)
+        return found._replace(rows=rows[found.rows])
 
     def _gathered(self, found: ann.Proposal, exclude: Found | None) -> Candidates:
         segment = self.segment
@@ -182,6 +207,10 @@ def parts(snapshot: Snapshot, filter: Filter | None) -> list[Part]:
             known.move_to_end(filter)
             return found
     made = [Part(part, None if filter is None else _passing(part.segment, filter)) for part in snapshot.segments]
+    room = 0 if filter is None else KEPT_BYTES
+    for one in made:
+        one.may_keep = one.code_bytes <= room
+        room -= one.code_bytes * one.may_keep
     with _turn:
         known[filter] = made
         if len(known) > FILTERS_KEPT:

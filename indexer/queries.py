@@ -135,8 +135,19 @@ def _with(one: Resolved, vectors: Vectors | ParecidoError) -> Resolved | Parecid
 
 def answer(snapshot: Snapshot, resolved: Resolved, began: float, show: Show = show) -> SearchAnswer:
     """The answer to a query whose vectors are known; `began` is when it came, by time.perf_counter."""
-    hits = _shown(resolved, nearest(snapshot, _asked(resolved)), show)
-    own = snapshot.generation
+    return answered(snapshot, resolved, nearest(snapshot, _asked(resolved)), began, show)
+
+
+def find_each(snapshot: Snapshot, resolved: Sequence[Resolved]) -> list[list[Scored]]:
+    """The items that are nearest to each of several queries whose vectors are known."""
+    return nearest_each(snapshot, [*map(_asked, resolved)])
+
+
+def answered(
+    snapshot: Snapshot, resolved: Resolved, found: Sequence[Scored], began: float, show: Show = show
+) -> SearchAnswer:
+    """The answer to a query whose nearest items are known."""
+    hits, own = _shown(resolved, found, show), snapshot.generation
     return SearchAnswer(
         collection=own.collection,
         generation=own.number,
@@ -149,7 +160,7 @@ def answer(snapshot: Snapshot, resolved: Resolved, began: float, show: Show = sh
 def answer_batch(snapshot: Snapshot, resolved: Resolutions, began: float, show: Show = show) -> BatchAnswer:
     """One answer or one error for each."""
     good = [one for one in resolved if isinstance(one, Resolved)]
-    pages = zip(good, nearest_each(snapshot, [_asked(one) for one in good]), strict=True)
+    pages = zip(good, find_each(snapshot, good), strict=True)
     hits = iter([Hits(hits=_shown(one, scored, show)) for one, scored in pages])
     results: list[Any] = [
         {"error": one.to_json()} if isinstance(one, ParecidoError) else next(hits) for one in resolved

@@ -1,9 +1,9 @@
 """How are several queries answered at once?
 
-Those of one vector each that want as many items, and have no filter, are put to every segment together: a scan then
-reads its codes once for all of them, a graph is walked by all cores, and what is found is compared in a few operations
-on whole arrays, a query a row. Each gets the answer that it would get alone; where that takes more than one look, it is
-asked alone.
+Those of one vector each that want as many items that pass the same filter are put to every segment together: a scan
+then reads its codes once for all of them, a graph is walked by all cores, and what is found is compared in a few
+operations on whole arrays, a query a row. Each gets the answer that it would get alone, or an exact one where that is
+quicker for several; where it takes more than one look, it is asked alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.candidates import Figures, Part, Rows, Several, parts
+from indexer.filters import Filter
 from indexer.search import FETCH, Asked, Hit, Scored, among, each_finds, found_all, nearest, paged, scored
 from indexer.segment import Segment
 from indexer.snapshot import Snapshot
@@ -53,16 +54,18 @@ class _Compared(NamedTuple):
 
 def nearest_each(snapshot: Snapshot, asked: Sequence[Asked]) -> list[list[Scored]]:
     """What `nearest` answers each of them."""
-    contract, every = snapshot.generation.contract, parts(snapshot, None)
-    groups: dict[tuple[int, float | None, bool], list[int]] = {}
+    contract = snapshot.generation.contract
+    groups: dict[tuple[int, float | None, bool, Filter | None], list[int]] = {}
     for at, one in enumerate(asked):
-        if one.filter is None and len(one.vectors) == 1:
-            groups.setdefault((one.count, one.recall, one.exact), []).append(at)
+        if len(one.vectors) == 1:
+            groups.setdefault((one.count, one.recall, one.exact, one.filter), []).append(at)
     answers: list[list[Scored] | None] = [None] * len(asked)
     for places in groups.values():
-        group = [asked[at] for at in places]
-        for at, answer in zip(places, among_each(every, group, each_finds(contract, group[0])), strict=True):
-            answers[at] = answer
+        if len(places) > 1:
+            group = [asked[at] for at in places]
+            every, recall = parts(snapshot, group[0].filter), each_finds(contract, group[0])
+            for at, answer in zip(places, among_each(every, group, recall), strict=True):
+                answers[at] = answer
     return [nearest(snapshot, one) if answer is None else answer for one, answer in zip(asked, answers, strict=True)]
 
 

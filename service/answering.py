@@ -2,7 +2,8 @@
 
 The event loop reads requests, writes answers and says whether the service is alive; whatever takes long is done by a
 few threads beside it. To hand a search over and back costs about as much as a quick one takes, so that those that have
-been quick lately are answered where they came in. Texts are embedded by a thread of their own, see `embedder`.
+been quick lately are made where they came in, with what came in together, see `turns`. Texts are embedded by a thread
+of their own, see `embedder`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from indexer.compare import Side, compare
 from indexer.errors import ParecidoError
 from indexer.queries import Query
 from service.served import Served
+from service.turns import Turns
 
 QUICK = 0.002
 """Seconds that a search may take on the event loop."""
@@ -38,6 +40,7 @@ class Answering:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(max(2, len(os.sched_getaffinity(0))), "parecido-answer")
+        self._turns = Turns()
 
     async def search(self, served: Served, query: Query, receive: Receive) -> bytes:
         """Answer one query; raises what is wrong with it, and ClientDisconnect where nobody waits any more."""
@@ -49,14 +52,14 @@ class Answering:
             if isinstance(vectors, ParecidoError):
                 raise vectors
             resolved = resolved._replace(vectors=vectors)
+        pace = served.paces.of(resolved.filter)
+        if query.offset + query.limit <= FEW and pace.seconds < QUICK:
+            nearest = await self._turns.find(served, resolved, pace)
+            return _encoded(queries.answered, served.snapshot, resolved, nearest, began, served.shown.page)
         work = partial(_encoded, queries.answer, served.snapshot, resolved, began, served.shown.page)
         if query.offset + query.limit > FEW:
             return await self._beside(work)
-        pace = served.paces.of(resolved.filter)
-        if pace.seconds < QUICK:
-            answer, seconds = _timed(work, time.perf_counter)
-        else:
-            answer, seconds = await self._beside(partial(_timed, work, time.thread_time))
+        answer, seconds = await self._beside(partial(_timed, work))
         pace.note(seconds)
         return answer
 
@@ -83,15 +86,14 @@ def _encoded(verb: Callable[..., object], *told: object) -> bytes:
     return orjson.dumps(verb(*told))
 
 
-def _timed(work: Callable[[], T], clock: Callable[[], float]) -> tuple[T, float]:
-    """The outcome, and how long that took by a clock.
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    """The outcome, and how long its thread was at work.
 
-    On the loop that is the time that goes by; beside it, the time that its thread is at work, for it also waits for the
-    others there, and what has once become slow by that would never come back.
+    It also waits for the others beside it; by the time that goes by, what has once become slow would never come back.
     """
-    began = clock()
+    began = time.thread_time()
     outcome = work()
-    return outcome, clock() - began
+    return outcome, time.thread_time() - began
 
 
 async def _unless_gone(work: Awaitable[T], receive: Receive) -> T:

@@ -29,9 +29,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
     def ask(work: Callable[[], None], times: int, *asked: Query) -> list[bool]:
         on_loop = []
 
-        def answer(*_: object) -> None:
+        def answer(*_: object) -> list[tuple[()]]:
             on_loop.append(threading.current_thread() is threading.main_thread())
             work()
+            return [()]
 
         async def run() -> None:
             answering, served = Answering(), SimpleNamespace(snapshot=None, paces=Paces(), shown=Shown())
@@ -41,10 +42,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
 
         monkeypatch.setattr(queries, "resolve", lambda _, query: SimpleNamespace(filter=query.filter))
         monkeypatch.setattr(queries, "answer", answer)
+        monkeypatch.setattr(queries, "find_each", answer)
+        monkeypatch.setattr(queries, "answered", answer_shown)
         asyncio.run(run())
         return on_loop
 
     return ask
+
+
+def answer_shown(*_: object) -> None:
+    """What is found is not looked at here."""
 
 
 async def never() -> Any:

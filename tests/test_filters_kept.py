@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 from support import prepared, publish_items, random_vectors
 
-from indexer import candidates
-from indexer.candidates import FILTERS_KEPT, parts
+from indexer import ann, candidates
+from indexer.candidates import FILTERS_KEPT, Rows, parts
 from indexer.filters import evaluate
 from indexer.filters.tree import Compare, Filter, OneOf, Order
 from indexer.items import FieldType
 from indexer.search import Asked, nearest
 from indexer.snapshot import Snapshot
+from indexer.together import nearest_each
+from indexer.vectors import Vectors, similarity
 
 COUNT = 60
+SEGMENTS = (0, 200), (200, 250)
+"""The numbers of those that pass below, in each segment."""
 
 
 def published(store: Path, first: int) -> Snapshot:
@@ -74,3 +78,62 @@ def test_threads_that_ask_with_many_filters_at_once_get_their_own_items(tmp_path
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda number: found(snapshot, below(number)), numbers))
     assert answers == [ids(range(number)) for number in numbers]
+
+
+@pytest.fixture
+def gathered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many passages codes were kept of, each time."""
+    seen: list[int] = []
+    gather = ann.gathered
+
+    def noted(vectors: Vectors, rows: Rows) -> ann.AnnIndex:
+        seen.append(len(rows))
+        return gather(vectors, rows)
+
+    monkeypatch.setattr(ann, "gathered", noted)
+    return seen
+
+
+def several_passages(store: Path) -> tuple[Snapshot, dict[str, Vectors]]:
+    """Items of one to three passages in two segments, some deleted; and the vectors of those that are left."""
+    rng = np.random.default_rng(3)
+    made = [prepared(f"{i:03d}", random_vectors(rng, 1 + i % 3, 32), {"number": i}) for i in range(300)]
+    deleted = [one.item.id for one in made[::7]]
+    snapshot = publish_items(store, [made[:200], made[200:]], deleted, schema={"number": FieldType.INTEGER})
+    return snapshot, {one.item.id: one.vectors for one in made if one.item.id not in deleted}
+
+
+def right(vectors: dict[str, Vectors], query: Vectors, below: int, count: int) -> list[tuple[str, float]]:
+    """The nearest by numpy, ties by id."""
+    scores = [(id, float(similarity(query, own).max())) for id, own in vectors.items() if int(id) < below]
+    return sorted(scores, key=lambda one: (-one[1], one[0]))[:count]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_codes_of_what_passes_are_kept_once_somebody_asks_again(
+    tmp_path: Path, gathered: list[int], together: bool
+) -> None:
+    snapshot, vectors = several_passages(tmp_path)
+    rng = np.random.default_rng(4)
+    for turn in range(4):
+        asked = [Asked(random_vectors(rng, 1, 32), count, filter=below(250)) for count in (1, 10, 10, 300)]
+        found = nearest_each(snapshot, asked) if together else [nearest(snapshot, one) for one in asked[turn:]]
+        for one, answer in zip(asked if together else asked[turn:], found, strict=True):
+            hits = [(hit.segment.id(hit.row), hit.similarity) for hit in answer]
+            assert hits == right(vectors, one.vectors, 250, one.count)
+    left = [sum(len(own) for id, own in vectors.items() if start <= int(id) < end) for start, end in SEGMENTS]
+    assert gathered == left
+
+
+def test_no_more_codes_are_kept_than_there_is_room_for(
+    tmp_path: Path, gathered: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot, vectors = several_passages(tmp_path)
+    first, _ = parts(snapshot, below(249))
+    monkeypatch.setattr(candidates, "KEPT_BYTES", first.code_bytes - 1)
+    query = random_vectors(np.random.default_rng(1), 1, 32)
+    for _ in range(3):
+        found = nearest(snapshot, Asked(query, 10, filter=below(250)))
+        assert [hit.similarity for hit in found] == [score for _, score in right(vectors, query, 250, 10)]
+    assert gathered == [sum(len(own) for id, own in vectors.items() if 200 <= int(id) < 250)]
+    assert [part.may_keep for part in parts(snapshot, None)] == [False, False]

@@ -102,6 +102,16 @@ def test_the_way_of_searching_a_hundred_thousand_rows_of_which_some_pass(
 def test_many_queries_together_read_the_vectors_once() -> None:
     assert plan("exact", 100_000, 100_000, 384, 40, None, 1).way == "scan"
     assert plan("exact", 100_000, 100_000, 384, 40, None, 32).way == "product"
+    assert plan("hnsw", 100_000, 10_000, 384, 40, 64, 1).way == "scan"
+    assert plan("hnsw", 100_000, 10_000, 384, 40, 64, 32).way == "gather"
+
+
+def test_codes_that_are_at_hand_are_scanned_unless_a_walk_is_quicker() -> None:
+    assert plan("hnsw", 100_000, 10_000, 384, 40, 64, 1, kept=True).way == "kept"
+    assert plan("pq", 100_000, 10_000, 384, 40, 64, 1, kept=True).way == "kept"
+    assert plan("pq", 100_000, 20_000, 384, 40, 64, 1, kept=True).way == "codes"
+    assert plan("hnsw", 100_000, 50_000, 384, 40, 64, 1, kept=True).way == "walk"
+    assert plan("hnsw", 100_000, 0, 384, 40, 64, 1, kept=True).fetch == 0
 
 
 def test_the_effort_is_the_cheapest_that_surely_finds_enough() -> None:

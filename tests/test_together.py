@@ -16,6 +16,7 @@ from indexes import first_try
 from support import prepared, publish_items, random_vectors
 
 from indexer import together
+from indexer.filters.tree import OneOf
 from indexer.search import Asked, nearest
 from indexer.segment import Prepared
 from indexer.snapshot import Snapshot
@@ -53,6 +54,7 @@ def test_queries_together_get_what_each_gets_alone(seed: int, sizes: list[int], 
                 random_vectors(rng, 1 + (at % 9 == 8), 8),
                 int(rng.choice([1, 7, 7, 200])),
                 exclude=found[at % len(found)] if found and at % 3 == 1 else None,
+                filter=OneOf("id", tuple(map("i{}".format, range(300, 1000)))) if at % 4 == 2 else None,
                 min_similarity=float(rng.choice([-1.0, 0.4, 0.999])),
                 exact=at % 5 == 4,
             )

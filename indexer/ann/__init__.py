@@ -17,7 +17,7 @@ File: FAISS's own format, read memory-mapped (IO_FLAG_MMAP_IFC), so that every p
 
 from indexer.ann.again import measured_again
 from indexer.ann.asking import Proposal, propose, without
-from indexer.ann.building import Advance, Aim, build
+from indexer.ann.building import Advance, Aim, build, gathered
 from indexer.ann.choice import KINDS, Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Figure, Frame, IndexEntry, Rung, effort_for, figure
 from indexer.ann.opened import AnnIndex, Candidates, Mask, open_index
@@ -48,6 +48,7 @@ __all__ = [
     "choose",
     "effort_for",
     "figure",
+    "gathered",
     "in_turn",
     "measured_again",
     "nothing_logged",

@@ -52,10 +52,11 @@ def propose(
 ) -> Proposal:
     """About `plan.fetch` rows for each query.
 
-    `vectors` (rows, d) are those of the segment, of which `passing` pass the mask.
+    `vectors` (rows, d) are those of the segment, of which `passing` pass the mask. Where codes of these are kept,
+    `index` is that of the passing rows, and there is no mask.
     """
     figures, rows = _candidates(index, vectors, queries, plan, mask)
-    by_codes = index.true and plan.way in ("scan", "wide scan", "walk")
+    by_codes = index.true and plan.way in ("scan", "kept", "wide scan", "walk")
     error = BY_HALVES if by_codes else vectors.shape[1] * BY_VECTORS + ROUNDED
     bounds = None
     if plan.exact:
@@ -81,7 +82,7 @@ def _candidates(index: AnnIndex, vectors: Vectors, queries: Vectors, plan: Plan,
             return _refined(vectors, queries, rows, plan.fetch)
         case "walk":
             return _walked(index, vectors, queries, plan)
-        case "scan":
+        case "scan" | "kept":
             return index.scan(queries, plan.fetch, mask)
         case "wide scan":
             return index.scan(queries, plan.fetch)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from indexer.ann import kinds
 from indexer.ann.choice import Choice, Kind, choose, in_turn
@@ -60,6 +61,14 @@ def build(passages: Passages, aim: Aim, file: OutputFile, advance: Advance = lam
             return entry
     kinds.write_exact(_blocks(passages.vectors, advance), count, dimension, file.write)
     return IndexEntry("exact", choice.reason, aim.recall, memory_budget=aim.memory_budget)
+
+
+def gathered(vectors: Vectors, rows: npt.NDArray[np.int64]) -> AnnIndex:
+    """An exact index in memory of some of the vectors, in that order."""
+    index = kinds.empty("exact", vectors.shape[1])
+    for start in range(0, len(rows), BLOCK):
+        index.add(vectors.take(rows[start : start + BLOCK], axis=0))
+    return AnnIndex(index)
 
 
 def _tried(

@@ -6,6 +6,7 @@ same, not the figures themselves. An exact way is always among them, so that a f
     scan       all half-precision codes, those that a mask leaves out passed over; exact
     wide scan  all half-precision codes, so many fetched that enough pass the mask afterwards; exact
     gather     the vectors of the passing rows, one by one; exact
+    kept       half-precision codes of the passing rows alone, which were gathered before; exact
     product    all vectors in the order in which they lie; exact
     codes      all 4-bit codes that pass, and the best of them by their vectors
     walk       a graph, so many fetched that enough pass the mask afterwards
@@ -20,7 +21,7 @@ from typing import Literal
 
 from indexer.ann.choice import Kind
 
-Way = Literal["scan", "wide scan", "gather", "product", "codes", "walk"]
+Way = Literal["scan", "wide scan", "gather", "kept", "product", "codes", "walk"]
 
 # Nanoseconds for each dimension of each row that is looked at; for each row whose bit is looked up, or whose figure is
 # among those of which the best are chosen.
@@ -53,17 +54,28 @@ class Plan:
 
 
 def plan(
-    kind: Kind, count: int, passing: int, dimension: int, fetch: int, effort: int | None, queries: int = 1
+    kind: Kind,
+    count: int,
+    passing: int,
+    dimension: int,
+    fetch: int,
+    effort: int | None,
+    queries: int = 1,
+    kept: bool = False,
 ) -> Plan:
     """The cheapest way to the `fetch` nearest of `passing` rows among `count`.
 
-    `effort` is what finds enough without a mask; None where only an exact way will do. Of `queries` that are searched
-    together each reads the vectors once for all of them in a `product`.
+    `effort` is what finds enough without a mask; None where only an exact way will do. For `queries` that are searched
+    together vectors are read once in a `product`, and where they are gathered. `kept` says whether the codes of the
+    passing rows are at hand.
     """
     if not passing:
         return Plan("gather", 0, 0, 0.0, "no row passes")
     fetch = min(fetch, passing)
     ways = list(_exact_ways(kind, count, passing, dimension, fetch, queries))
+    if kept:
+        again = f"{passing:,} of {count:,} rows pass, whose codes lie together"
+        ways.append(Plan("kept", fetch, 0, passing * dimension * SCAN, again))
     if effort is not None:
         quick = quick_way(kind, count, passing, dimension, fetch, effort)
         ways += [quick] if quick else []
@@ -74,7 +86,8 @@ def _exact_ways(kind: Kind, count: int, passing: int, dimension: int, fetch: int
     masked = passing < count
     if masked:
         few = f"{passing:,} of {count:,} rows pass, which are compared one by one"
-        yield Plan("gather", fetch, 0, passing * dimension * GATHER, few)
+        row = dimension * GATHER if queries == 1 else dimension * (GATHER / queries + MULTIPLY) + CHOOSE
+        yield Plan("gather", fetch, 0, passing * row, few)
     if kind in ("exact", "hnsw"):
         if masked:
             some = f"{passing:,} of {count:,} rows pass, and the others' codes are passed over"
