@@ -56,8 +56,8 @@ AIMS = {
     "start to first answer": Aim(
         "at most",
         1,
-        "most of it is the import of numpy, FAISS, Arrow, pydantic and uvicorn; the rest is opening, which reads a "
-        "graph's links to see that none leads astray; next would be to make what reads single rows once rows are read",
+        "nearly all of it is the import of numpy, FAISS, Arrow, pydantic and uvicorn, of which the last goes on while "
+        "FAISS reads a graph's links to see that none leads astray; next would be fewer of these modules",
     ),
     "two workers, of one": Aim("at most", 1.2),
     "larger by": Aim(

@@ -12,13 +12,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 Read = Callable[[int], Any]
 """Gives the value of a column in a row; None where it is null."""
+
+Found = TypeVar("Found")
 
 _NUMBERS = {pa.int64(): "<i8", pa.float64(): "<f8"}
 _MOMENT = pa.timestamp("us", tz="UTC")
@@ -30,14 +32,8 @@ def value_reader(table: pa.Table, column: str) -> Read:
 
     Like all readers it is safe to share between threads. Raises KeyError where there is no such column.
     """
-    starts, batches = _batches(table)
-    readers = [_reader(batch[column]) for batch in batches]
-
-    def read(row: int) -> Any:
-        which = bisect_right(starts, row) - 1
-        return readers[which](row - starts[which])
-
-    return read
+    table.schema.field(column)
+    return _by_batch(table, lambda batch: _reader(batch[column]))
 
 
 def row_reader(
@@ -47,28 +43,39 @@ def row_reader(
 
     Raises as `value_reader` does.
     """
-    starts, batches = _batches(table)
-    readers = [
-        (
-            [_reader(batch[column]) for column in columns],
-            [(name, _reader(batch[column])) for name, column in named.items()],
-        )
-        for batch in batches
-    ]
+    for column in (*columns, *named.values()):
+        table.schema.field(column)
 
-    def read(row: int) -> tuple[list[Any], dict[str, Any]]:
+    def of_batch(batch: pa.RecordBatch) -> Callable[[int], tuple[list[Any], dict[str, Any]]]:
+        first = [_reader(batch[column]) for column in columns]
+        others = [(name, _reader(batch[column])) for name, column in named.items()]
+        return lambda at: (
+            [one(at) for one in first],
+            {name: value for name, one in others if (value := one(at)) is not None},
+        )
+
+    return _by_batch(table, of_batch)
+
+
+def _by_batch(table: pa.Table, of_batch: Callable[[pa.RecordBatch], Callable[[int], Found]]) -> Callable[[int], Found]:
+    """Gives what is found in a row of the table by that which reads the row's batch.
+
+    That is made when the batch is first read: there are hundreds of batches, and a service that starts reads few of
+    them. Two threads may make the same, and either will do.
+    """
+    batches = table.to_batches()
+    starts = list(accumulate((batch.num_rows for batch in batches), initial=0))
+    readers: list[Callable[[int], Found] | None] = [None] * len(batches)
+
+    def made(which: int) -> Callable[[int], Found]:
+        reader = readers[which] = of_batch(batches[which])
+        return reader
+
+    def read(row: int) -> Found:
         which = bisect_right(starts, row) - 1
-        at = row - starts[which]
-        first, others = readers[which]
-        return [one(at) for one in first], {name: value for name, one in others if (value := one(at)) is not None}
+        return (readers[which] or made(which))(row - starts[which])
 
     return read
-
-
-def _batches(table: pa.Table) -> tuple[list[int], list[pa.RecordBatch]]:
-    """Where each batch begins, and the last one ends; and the batches."""
-    batches = table.to_batches()
-    return list(accumulate((batch.num_rows for batch in batches), initial=0)), batches
 
 
 def _reader(column: pa.Array) -> Read:

@@ -91,6 +91,9 @@ class Segment:
         check_sizes(folder, entry)
         self.folder = folder
         self.entry = entry
+        with _damage_named(folder / ANN):
+            # First, for FAISS does not hold the interpreter: a service that starts goes on importing meanwhile.
+            self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension, entry.index)
         with _damage_named(folder / IDS):
             self.ids = SegmentIds(folder / IDS)
         with _damage_named(folder / ITEMS):
@@ -110,8 +113,6 @@ class Segment:
             self.passage_hashes: pa.ChunkedArray = passages["hash"]
         with _damage_named(folder / VECTORS):
             self.vectors = map_vectors(folder / VECTORS, entry.passages, entry.dimension)
-        with _damage_named(folder / ANN):
-            self.ann = ann.open_index(folder / ANN, entry.passages, entry.dimension, entry.index)
         self._check_structure(folder)
         self.release()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,6 +94,54 @@ def test_any_flipped_byte_is_refused_or_harmless_to_the_process(snapshot: Snapsh
             opened = open_newest(snapshot.folder)
             assert len(nearest(opened, Asked(items[at % 900].vectors, 10))) == 10
         rewrite(path, lambda _: whole)
+
+
+LEVELS, OFFSETS, LINKS = "levels", "offsets", "links"
+
+ASTRAY: Mapping[str, tuple[str, int, int]] = {
+    "a link to a row there is not": (LINKS, 0, 900),
+    "a link to a row that could never be": (LINKS, -1, 2**31 - 1),
+    "a link to less than nothing": (LINKS, 5000, -2),
+    "a row on no level": (LEVELS, 7, 0),
+    "a row on a level too high": (LEVELS, -1, 3),
+    "a row on a level there is not": (LEVELS, 7, 99),
+    "a row below all levels": (LEVELS, 7, -1),
+    "a first place that is not the first": (OFFSETS, 0, 1),
+    "the place of another row": (OFFSETS, 500, 64),
+    "a place outside": (OFFSETS, 500, 2**40),
+    "an end that is not the end": (OFFSETS, -1, 0),
+}
+"""Of which part of a graph which number is another one."""
+
+
+@pytest.mark.parametrize("snapshot", ["hnsw", "hnsw-sq8"], indirect=True)
+def test_a_graph_that_would_lead_a_search_astray_is_not_opened(snapshot: Snapshot) -> None:
+    path = index_of(snapshot)
+    whole = path.read_bytes()
+    for case, (part, at, number) in ASTRAY.items():
+        put(snapshot, part, at, number)
+        with pytest.raises(CorruptGeneration) as refused:
+            pytest.fail(f"{case} was taken: {open_newest(snapshot.folder)}")
+        assert refused.value.path == path
+        rewrite(path, lambda _: whole)
+    open_newest(snapshot.folder)
+
+
+def put(snapshot: Snapshot, part: str, at: int, number: int) -> None:
+    """Change one number of a graph in the index's file, where it stands between what the manifest has a checksum of."""
+    path, entry = index_of(snapshot), snapshot.generation.segments[0].index
+    assert entry is not None
+    assert entry.frame is not None
+    ends = [offset + length for offset, length in entry.frame.regions]
+    starts = [offset for offset, _ in entry.frame.regions[1:]]
+    between = [*zip(ends, starts, strict=False)]
+    levels = next(at for at, (begin, end) in enumerate(between) if end - begin == 4 * 900)
+    begin, end = between[levels + (LEVELS, OFFSETS, LINKS).index(part)]
+    data = bytearray(path.read_bytes())
+    numbers = np.frombuffer(memoryview(data)[begin:end], "<u8" if part == OFFSETS else "<i4")
+    assert numbers[at] != number
+    numbers[at] = number
+    rewrite(path, lambda _: bytes(data))
 
 
 def of_other_vectors(path: Path, kind: Kind, rows: np.ndarray) -> None:  # type: ignore[type-arg]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import random
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from indexer import rows
 from indexer.rows import row_reader, value_reader
 
 VALUES: list[dict[str, Any]] = [
@@ -62,8 +65,40 @@ def test_a_row_or_column_that_is_not_there_is_an_error() -> None:
         row_reader(table, ["id"], NAMED)(4)
     with pytest.raises(KeyError):
         value_reader(table, "colour")
+    with pytest.raises(KeyError):
+        row_reader(table, ["id"], {"colour": "colour"})
     with pytest.raises(IndexError):
         value_reader(SCHEMA.empty_table(), "id")(0)
+
+
+def test_what_reads_a_batch_is_made_once_and_only_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[list[str]] = []
+    real = rows._reader
+
+    def noted(column: pa.Array) -> rows.Read:
+        made.append(column.to_pylist())
+        return real(column)
+
+    monkeypatch.setattr(rows, "_reader", noted)
+    table = pa.Table.from_batches([pa.RecordBatch.from_pylist([row], SCHEMA) for row in VALUES], SCHEMA)
+    one, whole = value_reader(table, "id"), row_reader(table, ["id"], {"count": "n"})
+    assert made == []
+    assert [one(row) for row in (2, 1, 2)] == ["ü", "b", "ü"]
+    assert made == [["ü"], ["b"]]
+    assert [whole(3), whole(3)] == [([""], {"count": 0})] * 2
+    assert made[2:] == [[""], [0]]
+
+
+def test_threads_that_read_a_batch_first_read_what_is_there() -> None:
+    table = pa.Table.from_batches([pa.RecordBatch.from_pylist([{"id": f"{row}"}]) for row in range(400)])
+    read, at_once = value_reader(table, "id"), threading.Barrier(4)
+
+    def all_of_it(_: int) -> list[str]:
+        at_once.wait()
+        return [read(row) for row in range(400)]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(all_of_it, range(4))) == [[f"{row}" for row in range(400)]] * 4
 
 
 def random_rows(seed: int, count: int) -> list[dict[str, Any]]:
@@ -93,9 +128,9 @@ def test_values_of_every_type_are_those_that_arrow_reads(seed: int) -> None:
             writer.write_table(whole, max_chunksize=17)
         read = pa.ipc.open_file(file.getvalue()).read_all()
     for table in (whole, read, read.slice(3, 30)):
-        rows = table.to_pylist()
+        expected = table.to_pylist()
         one, each = row_reader(table, ["id"], NAMED), {name: value_reader(table, name) for name in SCHEMA.names}
-        for row, values in enumerate(rows):
+        for row, values in enumerate(expected):
             assert one(row) == ([values["id"]], {f"the {k}": v for k, v in values.items() if v is not None})
             assert {name: value(row) for name, value in each.items()} == values
             assert {type(value(row)) for value in each.values()} == set(map(type, values.values()))

@@ -2,7 +2,8 @@
 
 Whatever FAISS needs to know of a search goes with the call, so that threads may share an index. What a file says of its
 own lengths is compared before FAISS reads it: FAISS takes lengths on trust, and a damaged one could ask for more memory
-than there is. What it says of its graph is compared before anything is searched, for the same reason.
+than there is. What it says of its graph is compared before anything is searched, by FAISS as it reads and by `kinds`,
+for the same reason.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ import numpy.typing as npt
 
 from indexer.ann import kinds
 from indexer.ann.choice import Kind
-from indexer.ann.ladder import Frame, IndexEntry
+from indexer.ann.ladder import IndexEntry
 from indexer.errors import CorruptGeneration
 from indexer.vectors import Vectors
 
-READ_BYTES = 1 << 20
 WORTH_THREADS = 1 << 23
 """Multiplications, some milliseconds of them: of fewer one thread has done all, before a busy machine has let others
 begin."""
@@ -179,29 +179,9 @@ def open_index(path: Path, count: int, dimension: int, entry: IndexEntry | None 
         raise CorruptGeneration(f"{str(path)!r} is not an index that FAISS can read ({reason}).", path=path) from error
     if (index.ntotal, index.d) != (count, dimension):
         return AnnIndex(index, kind)  # the caller compares
-    unsound = kinds.unsound(index, kind)
-    if entry and entry.frame and kind in ("hnsw", "hnsw-sq8") and unsound is None:
-        unsound = _astray(path, index, entry.frame, count)
-    if unsound:
+    if unsound := kinds.unsound(index, kind):
         raise CorruptGeneration(f"{str(path)!r} is damaged: {unsound}.", path=path)
     return AnnIndex(index, kind)
-
-
-def _astray(path: Path, index: faiss.Index, frame: Frame, count: int) -> str | None:
-    """Whether a graph leads out of itself; its file is read, not mapped, so that opening it does not hold it."""
-    length = kinds.neighbours_length(index)
-    ends = [offset + size for offset, size in frame.regions]
-    starts = [*(offset for offset, _ in frame.regions[1:]), path.stat().st_size]
-    at = next((end for end, start in zip(ends, starts, strict=True) if start - end == length), None)
-    if at is None or not 0 <= kinds.enters_at(index) < count:
-        return "its graph is not where it should be"
-    with path.open("rb") as file:
-        file.seek(at)
-        for start in range(0, length, READ_BYTES):
-            rows = np.frombuffer(file.read(min(READ_BYTES, length - start)), dtype="<i4")
-            if len(rows) and (rows.min() < -1 or rows.max() >= count):
-                return "its graph leads to rows that there are not"
-    return None
 
 
 def _begins_well(path: Path, count: int, dimension: int, entry: IndexEntry | None) -> bool:
