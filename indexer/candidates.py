@@ -229,11 +229,11 @@ def fold(rows: Rows, passages: Rows, scores: npt.NDArray[Float]) -> tuple[Rows, 
 
 def _again(rows: Rows) -> npt.NDArray[np.bool_] | None:
     """Of the items of each query (queries, m), which one of its own stands before; None where none does."""
-    order = rows.argsort(axis=1, kind="stable")
-    rising = np.take_along_axis(rows, order, axis=1)
+    rising = np.sort(rows, axis=1)
     same = rising[:, 1:] == rising[:, :-1]
     if not np.count_nonzero(same):
         return None
+    order = rows.argsort(axis=1, kind="stable")
     again = np.zeros(rows.shape, dtype=np.bool_)
     np.put_along_axis(again, order[:, 1:], same, axis=1)
     return again

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
+from itertools import groupby, repeat
 from operator import itemgetter, neg
 from typing import NamedTuple
 
@@ -107,9 +107,14 @@ def paged(found: list[Hit], asked: Asked) -> list[Scored]:
     """The best of some items, each once, ties by id; `found` is put in order."""
     found.sort(key=_SIMILARITY, reverse=True)
     found = found[: _end(found, asked)]
-    if len(set(map(_SIMILARITY, found))) < len(found):  # ids are read for ties alone
-        found.sort(key=lambda one: (-one[3], one[0].id(one[1])))
+    if len(set(map(_SIMILARITY, found))) < len(found):
+        found = [one for _, tied in groupby(found, _SIMILARITY) for one in _by_id([*tied])]
     return [*map(scored, found[: asked.count])]
+
+
+def _by_id(tied: list[Hit]) -> list[Hit]:
+    """Equally similar items in the order of their ids, which are read for ties alone."""
+    return sorted(tied, key=lambda one: one[0].id(one[1])) if len(tied) > 1 else tied
 
 
 def _end(found: Sequence[Hit], asked: Asked) -> int:
