@@ -6,7 +6,7 @@ Servers and a loop with nothing of Parecido around them, for `http` to put besid
 - `starlette`: Starlette with one route that reads the vector with orjson, asks the same FAISS index as hard (see
   `_beside`), and writes the ten hits with their metadata and texts, which it holds as Python objects, with orjson;
   nothing is checked;
-- `model`: the collection's model, asked for one text after the other in the process itself.
+- `model`: the collection's model, computed as the service does, one text after the other in the process itself.
 
     python -m benchmarks.floor echo|starlette STORE FD WORKERS     (FD is a listening socket)
     python -m benchmarks.floor model STORE < TEXTS
@@ -88,8 +88,10 @@ def serve(kind: str, store: Path, listener: socket.socket, workers: int) -> None
 def model(store: Path) -> None:
     """Read texts, a JSON list a line; answer each line with the median of milliseconds a text."""
     from indexer import models
+    from indexer.config import load
 
-    loaded = models.load(open_newest(collection_folder(store, COLLECTION)).generation.fingerprint)
+    fingerprint = open_newest(collection_folder(store, COLLECTION)).generation.fingerprint
+    loaded = models.load(fingerprint, None, load(None, os.environ).providers)
     loaded.warm()
     for line in sys.stdin.buffer:
         times = []

@@ -1,8 +1,10 @@
 """How many requests a second does a server answer, and how long does one wait?
 
-A closed loop: each connection sends its next request when it has the whole answer to the last. One thread watches all
-connections with epoll and does as little for each as it can, some twenty microseconds, so that it can ask for more than
-any Python server gives; it runs in a process of its own, so that it does not share a lock with what it measures.
+A closed loop: each connection sends its next request when it has the whole answer to the last; what counts are the
+answers that come once every connection has had one, so that a slow server loses nothing at the start. One thread
+watches all connections with epoll and does as little for each as it can, some twenty microseconds, so that it can ask
+for more than any Python server gives; it runs in a process of its own, so that it does not share a lock with what it
+measures.
 
     python -m benchmarks.load HOST PORT CONNECTIONS SECONDS < REQUESTS
 
@@ -18,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 import orjson
@@ -121,6 +123,8 @@ class _Connection:
     began: float = 0.0
     due: bool = False
     """Whether it still waits."""
+    served: bool = False
+    """Whether it has had an answer."""
 
 
 @dataclass
@@ -147,11 +151,13 @@ class _Loop:
             self._epoll.register(opened.fileno(), select.EPOLLIN)
 
     def run(self, seconds: float) -> Outcome:
-        """Ask until the time is over; what is under way then is awaited, and not counted."""
-        began = time.perf_counter()
-        end = began + seconds
+        """Ask for some time once all have had an answer; what is under way then is awaited, and not counted."""
         for client in self._clients.values():
             self._ask(client)
+        self._read_while(lambda: not all(client.served for client in self._clients.values()))
+        self._counts.times.clear()
+        began = time.perf_counter()
+        end = began + seconds
         while (now := time.perf_counter()) < end:
             for number, _ in self._epoll.poll(max(0.0, end - now)):
                 self._read(self._clients[number])
@@ -162,7 +168,10 @@ class _Loop:
     def _finish(self) -> None:
         """Ask no more, and take the answers that are due: the server shall have nothing to do when others are asked."""
         self._over = True
-        while any(client.due for client in self._clients.values()):
+        self._read_while(lambda: any(client.due for client in self._clients.values()))
+
+    def _read_while(self, wanted: Callable[[], bool]) -> None:
+        while wanted():
             ready = self._epoll.poll(PATIENCE)
             if not ready:
                 raise TimeoutError(f"The server did not answer for {PATIENCE} seconds.")
@@ -189,7 +198,7 @@ class _Loop:
             else:
                 self._counts.failures += 1
                 self._counts.first_failure = self._counts.first_failure or client.received.decode()[:400]
-            client.due = False
+            client.due, client.served = False, True
             if not self._over:
                 self._ask(client)
 

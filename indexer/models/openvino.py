@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 VERSION: str = openvino.get_version()
 LEAST_COSINE = 0.9995
+STEPS = {"bf16": 16, "f32": 8}
+"""Lengths are rounded up to a multiple of it, by precision. In half precision, kernels that cannot fill their vector
+registers round otherwise, and a text's vector came to depend on how far its row was filled up."""
 AHEAD = 1
 """Slices under way while one is kept."""
 _WORDS = "Water is stored in the leaves, and 3.5 % of it in the roots – über Nacht, 水は葉に。 "
@@ -67,6 +70,7 @@ class OpenVINOModel:
         self.tokenizer, self._tokens = _tokenizers(converted)
         self._pad = converted.facts.pad
         self._streams = threads
+        self._step = STEPS[precision]
         compiled = core.compile_model(
             str(converted.folder / MODEL),
             "CPU",
@@ -126,7 +130,7 @@ class OpenVINOModel:
         return [each.ids for each in encoded]
 
     def _begin(self, pool: ThreadPoolExecutor, rows: list[int], ids: list[list[int]]) -> _Begun:
-        parts = list(batches([len(each) for each in ids]))
+        parts = list(batches([len(each) for each in ids], self._step, self._streams))
         return _Begun(rows, parts, [pool.submit(self._infer, [ids[member] for member in part]) for part in parts])
 
     def _finished(self, begun: _Begun) -> Embedded:
@@ -137,7 +141,7 @@ class OpenVINOModel:
 
     def _infer(self, ids: Sequence[list[int]]) -> Vectors:
         """The vectors of one batch, which fits together."""
-        length = rounded(max(len(each) for each in ids))
+        length = rounded(max(len(each) for each in ids), self._step)
         tokens = np.full((len(ids), length), self._pad, dtype=np.int64)
         mask = np.zeros((len(ids), length), dtype=np.int64)
         for row, each in enumerate(ids):
