@@ -35,6 +35,9 @@ KEPT_BYTES = 8 << 20
 """Of codes that are kept of what passes a filter, in all segments: to scan them where they lie together takes a third
 of the time of looking each up; that much of them takes about as long as a walk of a graph of which a tenth passes."""
 
+PLANS_KEPT = 256
+"""Ways of asking a part that are remembered."""
+
 
 class Candidates(NamedTuple):
     """Passages of one segment that may be of items on the page, each once; a tuple, as every query makes some."""
@@ -152,12 +155,14 @@ class Part:
 
     def _quick_plan(self, count: int, exclude: bool, recall: float | None, queries: int) -> ann.Plan | None:
         key = count, exclude, recall, queries, self._keeping
-        if key not in self._plans:
-            effort = ann.effort_for(self.segment.entry.index, count, recall, self._filtered)
-            fetch = ann.to_fetch(count + exclude, self.segment.one_passage_an_item)
-            plan = None if effort is None else self._plan(fetch, effort, queries)
-            self._plans[key] = None if plan is None or plan.exact else plan
-        return self._plans[key]
+        if key in (plans := self._plans):
+            return plans[key]
+        effort = ann.effort_for(self.segment.entry.index, count, recall, self._filtered)
+        fetch = ann.to_fetch(count + exclude, self.segment.one_passage_an_item)
+        plan = None if effort is None else self._plan(fetch, effort, queries)
+        quick = None if plan is None or plan.exact else plan
+        self._plans = {key: quick} if len(plans) >= PLANS_KEPT else {**plans, key: quick}
+        return quick
 
     def _plan(self, fetch: int, effort: int | None, queries: int) -> ann.Plan:
         kind, entry = self.segment.ann.kind, self.segment.entry
