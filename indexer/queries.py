@@ -205,8 +205,8 @@ def check(snapshot: Snapshot, model: str | None, generation: int | None) -> None
 
 def _check_shape(query: Query) -> None:
     """Refuse what no snapshot could answer."""
-    given = [name for name in ("text", "id", "vector") if getattr(query, name) is not None]
-    if len(given) != 1:
+    if (query.text is None) + (query.id is None) + (query.vector is None) != 2:
+        given = [name for name in ("text", "id", "vector") if getattr(query, name) is not None]
         what = " and ".join(given) if given else "none of them"
         raise InvalidRequest(f"A query is exactly one of text, id and vector; this one has {what}.", param="text")
     if not 1 <= query.limit <= MAX_LIMIT or query.offset < 0:

@@ -12,16 +12,14 @@ from collections.abc import Sequence
 
 from pydantic import SecretStr
 from starlette.datastructures import State
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import errors
 from service.answering import Answering
 from service.direct import Direct
 from service.keys import ApiKeys
 from service.later import Later
-from service.middleware import RequestId
-from service.routes import DIRECT, PLAIN
+from service.middleware import Outermost
+from service.routes import DIRECT, PLAIN, Parts
 from service.served import Collections
 
 SECONDS_BETWEEN_LOOKS = 0.05
@@ -35,15 +33,12 @@ class App:
     """
 
     def __init__(self, collections: Collections, api_keys: Sequence[SecretStr] = ()) -> None:
-        self.state = State()
-        """Where endpoints find what they need, as in any app of Starlette's."""
-        self.state.collections = collections
-        self.state.answering = Answering()
+        self.state = Parts(collections, Answering())
         self._described = Later(self._describe)
         answering: ASGIApp = Direct(self._described, DIRECT, PLAIN)
         if api_keys:
             answering = ApiKeys(answering, api_keys)
-        self._answering = RequestId(ServerErrorMiddleware(answering, errors.unforeseen))
+        self._answering = Outermost(answering)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or start and stop (ASGI's lifespan)."""
@@ -71,4 +66,4 @@ class App:
     def _describe(self) -> ASGIApp:
         from service.described import described
 
-        return described(self.state)
+        return described(State({"collections": self.state.collections, "answering": self.state.answering}))

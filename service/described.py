@@ -111,7 +111,7 @@ def described(state: State) -> FastAPI:
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:
-        return errors.unforeseen(request, error)
+        return errors.unforeseen()
 
     return app
 

@@ -41,18 +41,19 @@ class Direct:
             for ending, endpoint in endpoints.items()
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer the request or pass it on."""
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(PREFIX):
             collection, _, ending = scope["path"][len(PREFIX) :].partition("/")
             if collection and ending in self._endpoints:
-                await self._answer(collection, *self._endpoints[ending], scope, receive, send)
-                return
+                return self._answer(collection, *self._endpoints[ending], scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in self._plain:
-            response = await self._plain[scope["path"]](Request(scope, receive))
-            await response(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+            return self._answer_plainly(self._plain[scope["path"]], scope, receive, send)
+        return self._app(scope, receive, send)
+
+    async def _answer_plainly(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await endpoint(Request(scope, receive))
+        await response(scope, receive, send)
 
     async def _answer(
         self,

@@ -46,7 +46,7 @@ STATUSES: Mapping[type[ParecidoError], int] = {
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "input_too_long"}
 
 
-def unforeseen(request: Request, error: Exception) -> Response:
+def unforeseen() -> Response:
     """The answer where the service itself has failed."""
     message = "The service failed to answer; its log says why."
     body = {"message": message, "type": "server_error", "param": None, "code": "internal_error"}

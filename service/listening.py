@@ -88,6 +88,7 @@ def _answer(store: Path, listener: socket.socket, access: Access, providers: Pro
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nothing here asks from where a request comes, and to read them takes its time
             backlog=BACKLOG,
             timeout_graceful_shutdown=SECONDS_TO_ANSWER,
         )

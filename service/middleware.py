@@ -1,11 +1,18 @@
-"""What happens to every request, whatever its route?"""
+"""What happens to every request, whatever its route?
+
+Its answer has a request id, and there is an answer even where the service fails.
+"""
 
 from __future__ import annotations
 
 import random
 import re
+from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import errors
+from service.bodies import header
 
 HEADER = "x-request-id"
 _NAME = HEADER.encode()
@@ -13,8 +20,12 @@ _NAME = HEADER.encode()
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-class RequestId:
-    """Gives every answer an `x-request-id`: the caller's own where it sent a plain one."""
+class Outermost:
+    """Gives every answer an `x-request-id`: the caller's own where it sent a plain one.
+
+    An error that nobody has foreseen is answered, unless an answer has begun, and raised all the same for the server
+    to log it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -24,12 +35,20 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == _NAME), b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else b"%032x" % random.getrandbits(128)
+        given = header(scope, _NAME)
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else b"%032x" % random.getrandbits(128)
+        begun = False
 
-        async def marked(message: Message) -> None:
+        def marked(message: Message) -> Awaitable[None]:  # no coroutine of its own: there are two messages an answer
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 message["headers"] = [*message.get("headers", ()), (_NAME, request_id)]
-            await send(message)
+            return send(message)
 
-        await self._app(scope, receive, marked)
+        try:
+            await self._app(scope, receive, marked)
+        except Exception:
+            if not begun:
+                await errors.unforeseen()(scope, receive, marked)
+            raise

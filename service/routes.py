@@ -6,6 +6,7 @@ are asked often, `DIRECT` and `PLAIN`, are answered by `service.direct`; `servic
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -26,6 +27,14 @@ from service.requests import BatchRequest, CompareRequest, SearchRequest
 from service.served import Collections, Served
 
 _SEARCH = TypeAdapter(SearchRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What endpoints find as the state of the app that was asked, where that need not be Starlette's, which is slow."""
+
+    collections: Collections
+    answering: Answering
 
 
 class Health(TypedDict):
@@ -67,11 +76,15 @@ def _answering(request: Request) -> Answering:
 
 
 def _answer(body: Any, status: int = 200) -> Response:
-    return _json(orjson.dumps(body), status)
+    return _Json(orjson.dumps(body), status)
 
 
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json")
+class _Json(Response):
+    """An answer in JSON whose headers are written as they are sent, in a third of Starlette's time."""
+
+    def __init__(self, body: bytes, status: int = 200) -> None:
+        self.body, self.status_code, self.background = body, status, None
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
 
 
 async def healthz(request: Request) -> Response:
@@ -120,7 +133,7 @@ async def search(
 ) -> Response:
     """The items nearest to a text, an item or a vector, best first."""
     served = _served(request, collection)
-    return _json(await _answering(request).search(served, body.query(), request.receive))
+    return _Json(await _answering(request).search(served, body.query(), request.receive))
 
 
 async def search_batch(
@@ -131,7 +144,7 @@ async def search_batch(
     """Up to 100 queries at once, all on one generation; each gets its own answer or its own error."""
     served = _served(request, collection)
     asked = [_query(one) for one in body.queries]
-    return _json(await _answering(request).batch(served, asked, request.receive))
+    return _Json(await _answering(request).batch(served, asked, request.receive))
 
 
 async def compare(
@@ -142,7 +155,7 @@ async def compare(
     """How alike two items or texts are, and which of their passages match best."""
     served = _served(request, collection)
     left, right = body.a.side(), body.b.side()
-    return _json(await _answering(request).compare(served, left, right, body.pairs, body.model))
+    return _Json(await _answering(request).compare(served, left, right, body.pairs, body.model))
 
 
 DIRECT: dict[str, Endpoint] = {"search": search, "search/batch": search_batch, "compare": compare}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -55,11 +55,17 @@ class Shown:
         """What `hits.show` gives, for orjson alone: it writes the same bytes."""
         if not _DEPENDING.isdisjoint(include):
             return hits.show(scored, include, queries)
-        wanted, shown = tuple(include), []
+        wanted, shown = tuple(include), list[Any]()
         for one in scored:
-            key = one.segment, one.passage, wanted
+            segment, _, passage, similarity = one
+            key = segment, passage, wanted
             known = self._young.get(key) or self._again(key)
-            shown.append(_copied(known, one) if known and known is not _ONCE else self._new(key, known, one, queries))
+            if known is None or known is _ONCE:
+                shown.append(self._new(key, known, one, queries))
+            else:  # here rather than in a function, as it is done for every hit
+                hit = known[0].copy()
+                hit["similarity"] = similarity
+                shown.append(hit)
         return shown
 
     def _again(self, key: _Key) -> _Kept | None:
@@ -89,9 +95,3 @@ def _encoded(hit: Hit) -> _Kept:
     parts = {name: orjson.dumps(value) for name, value in hit.items() if name not in ("id", "similarity")}
     size = _OVERHEAD + sum(map(len, parts.values()))
     return {**hit, **{name: orjson.Fragment(part) for name, part in parts.items()}}, size
-
-
-def _copied(known: _Kept, scored: Scored) -> Hit:
-    hit = known[0].copy()
-    hit["similarity"] = scored.similarity
-    return cast(Hit, hit)

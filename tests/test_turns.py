@@ -19,7 +19,7 @@ from indexer.queries import Query, Resolved
 from indexer.search import Asked, Scored, nearest
 from indexer.snapshot import Snapshot
 from service.pace import Pace
-from service.turns import Turns
+from service.turns import SOME, Turns
 
 COUNT = 200
 SCHEMA = {"number": FieldType.INTEGER}
@@ -84,6 +84,39 @@ def test_one_that_is_alone_waits_for_nobody(snapshot: Snapshot, groups: list[int
     for _ in range(3):
         assert found_together(turns, (served, one, Pace())) == [alone(snapshot, one)]
     assert groups == [1, 1, 1]
+
+
+def waits(turns: Turns, *asked: Any) -> bool:
+    """Whether a search that is alone gives others a turn of the loop to come."""
+    finding = turns.find(*asked)
+    for waited in (False, True):
+        try:
+            finding.send(None)
+        except StopIteration:
+            return waited
+    raise AssertionError("it waits more than once")
+
+
+def test_after_some_that_had_no_company_two_in_so_many_wait_for_it(snapshot: Snapshot) -> None:
+    turns, asked = Turns(), (SimpleNamespace(snapshot=snapshot), resolved(snapshot, 1), Pace())
+    assert all(waits(turns, *asked) for _ in range(SOME))
+    assert sum(waits(turns, *asked) for _ in range(3 * SOME)) == 6
+
+
+@pytest.mark.parametrize("together", range(2, 9))
+def test_what_comes_together_after_a_lonely_time_is_soon_made_together_again(
+    snapshot: Snapshot, groups: list[int], together: int
+) -> None:
+    turns, served = Turns(), SimpleNamespace(snapshot=snapshot)
+    asked = [(served, resolved(snapshot, seed), Pace()) for seed in range(together)]
+    while waits(turns, *asked[0]):
+        pass
+    groups.clear()
+    for _ in range(SOME):
+        assert found_together(turns, *asked) == [alone(snapshot, one) for _, one, _ in asked]
+    single = groups.index(together)
+    assert 0 < single <= SOME
+    assert set(groups[single:]) == {together}
 
 
 def test_one_that_is_given_up_keeps_no_other_from_its_answer(snapshot: Snapshot) -> None:
