@@ -22,6 +22,9 @@ from indexer.segment import Segment
 from indexer.snapshot import Snapshot
 from indexer.vectors import Similarities, Vectors, similarity_to_own
 
+WALKS = 4
+"""Queries from which on a graph is asked for all of them together. It is walked for each all the same, and operations
+on whole arrays cost more for two queries than they spare."""
 TOGETHER = 32
 """Queries that are searched together: a scan then holds that many figures for each passage of a segment."""
 
@@ -61,9 +64,9 @@ def nearest_each(snapshot: Snapshot, asked: Sequence[Asked]) -> list[list[Scored
             groups.setdefault((one.count, one.recall, one.exact, one.filter), []).append(at)
     answers: list[list[Scored] | None] = [None] * len(asked)
     for places in groups.values():
-        if len(places) > 1:
-            group = [asked[at] for at in places]
-            every, recall = parts(snapshot, group[0].filter), each_finds(contract, group[0])
+        group = [asked[at] for at in places]
+        every, recall = parts(snapshot, group[0].filter), each_finds(contract, group[0])
+        if len(group) >= (WALKS if any(part.segment.ann.walks for part in every) else 2):
             for at, answer in zip(places, among_each(every, group, recall), strict=True):
                 answers[at] = answer
     return [nearest(snapshot, one) if answer is None else answer for one, answer in zip(asked, answers, strict=True)]

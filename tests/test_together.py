@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from indexes import first_try
+from indexes import KINDS, first_try, members
 from support import prepared, publish_items, random_vectors
 
 from indexer import together
+from indexer.ann import Kind
 from indexer.filters.tree import OneOf
 from indexer.search import Asked, nearest
 from indexer.segment import Prepared
 from indexer.snapshot import Snapshot
-from indexer.together import nearest_each
+from indexer.together import WALKS, nearest_each
 from indexer.vectors import normalise, similarity
 
 
@@ -110,3 +111,23 @@ def test_where_one_segment_gives_too_few_items_others_do_not_stand_in_for_them(
     assert {entry.index.kind for entry in snapshot.generation.segments if entry.index} == {"pq"}
     for hits in nearest_each(snapshot, [Asked(centres[at : at + 1], 10) for at in range(20)]):
         assert {hit.segment.id(hit.row)[0] for hit in hits} == {"l"}
+
+
+@pytest.mark.parametrize("most", [1, 3], ids=["one passage", "several"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_indexes_of_every_kind_give_as_many_together_as_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, most: int
+) -> None:
+    first_try(kind, monkeypatch)
+    rng = np.random.default_rng(6)
+    segments = [members(rng, 6000 // most, most), members(rng, 60, most, first=9000)]
+    snapshot = publish_items(tmp_path, segments, recall=0.9)
+    assert [entry.index.kind for entry in snapshot.generation.segments if entry.index] == [kind, "exact"]
+    every = [one for segment in segments for one in segment]
+    asked = [
+        Asked(one.vectors[:1], 7, exclude=snapshot.find(one.item.id) if at % 2 else None)
+        for at, one in enumerate(every[:: len(every) // 20])
+    ]
+    expected = [nearest(snapshot, one) for one in asked]
+    for count in (1, 2, WALKS - 1, WALKS, len(asked)):
+        assert nearest_each(snapshot, asked[:count]) == expected[:count]
