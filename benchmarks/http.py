@@ -43,8 +43,9 @@ AIMS = {
     "of bare Starlette": Aim(
         "at least",
         0.75,
-        "the search: its candidates are compared exactly with the vectors, where the bare endpoint takes FAISS's "
-        "figures; all else a request costs about what it costs there; next would be that comparison in compiled code",
+        "workers share the connections, so that few searches come together in one; one that is alone has its "
+        "candidates compared exactly with the vectors, where the bare endpoint takes FAISS's figures; next would be "
+        "that comparison in compiled code",
     ),
     "p50, of the model alone": Aim("at most", 1.3),
     "recall": Aim("at least", RECALL),
