@@ -16,8 +16,8 @@ AIMS = {
     ("chroma", "vector", 8, 2): Aim(
         "at least",
         10,
-        "where the service and who asks it share two slow cores, FastAPI gives less than ten times Chroma's rate even "
-        "where it only echoes, see http; what a request costs beyond that is its search",
+        "where the service and who asks it share two slow cores, not even a bare endpoint of Starlette over the same "
+        "index gives ten times Chroma's rate, see http; next is what is said there",
     ),
     ("txtai", "text", 32, 2): Aim(
         "at least",
