@@ -14,7 +14,6 @@ import numpy as np
 
 from indexer import filters
 from indexer.answers import BatchAnswer, Hit, Hits, Include, ItemAnswer, SearchAnswer
-from indexer.chunking import query_chunker
 from indexer.errors import (
     DimensionMismatch,
     GenerationNotFound,
@@ -27,6 +26,7 @@ from indexer.errors import (
 from indexer.filters import Filter
 from indexer.hits import Show, passage_answer, show
 from indexer.models import Model
+from indexer.query_texts import embed_queries
 from indexer.search import Asked, Scored, nearest
 from indexer.snapshot import Found, Snapshot
 from indexer.together import nearest_each
@@ -253,22 +253,6 @@ def _vector(snapshot: Snapshot, vector: Sequence[float]) -> Vectors:
         return normalise_one(vector)
     except ValueError as error:
         raise InvalidRequest("The vector has no direction: it is all zeros or not finite.", param="vector") from error
-
-
-def query_passages(model: Model, text: str) -> list[str]:
-    """The pieces of a query text that the model reads; one, where the text fits its window."""
-    return [text[span.start : span.end] for span in query_chunker(model).split(text)]
-
-
-def embed_queries(model: Model, texts: Sequence[str]) -> list[Vectors]:
-    """The vectors of each text's passages."""
-    return embed_passages(model, [query_passages(model, text) for text in texts])
-
-
-def embed_passages(model: Model, groups: Sequence[Sequence[str]]) -> list[Vectors]:
-    """The vectors of each group of passages, all embedded together."""
-    rows = model.embed_query([passage for group in groups for passage in group])
-    return np.split(rows, np.cumsum([len(group) for group in groups])[:-1])
 
 
 def find(snapshot: Snapshot, id: str, param: str | None = None) -> Found:

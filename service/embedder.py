@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from indexer.errors import InvalidRequest, ParecidoError
 from indexer.models import Model
-from indexer.queries import embed_passages, query_passages
+from indexer.query_texts import embed_passages, query_passages
 from indexer.vectors import Vectors
 
 MOST_TEXTS = 32

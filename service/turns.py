@@ -54,9 +54,9 @@ class Turns:
             await asyncio.sleep(0)  # whatever else has come is read, and waits as well
         if mine.outcome is None:
             self._make_all()
-        if isinstance(mine.outcome, Exception):
-            raise mine.outcome
-        return mine.outcome or ()
+        if mine.outcome is None or isinstance(mine.outcome, Exception):
+            raise mine.outcome or RuntimeError("The search was given up with the one that was to make it.")
+        return mine.outcome
 
     def _make_all(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -148,3 +148,17 @@ def test_what_goes_wrong_is_told_to_each_whom_it_concerns(snapshot: Snapshot, mo
     assert answers[1] == alone(snapshot, one)
     assert [str(answers[0]), str(answers[2])] == ["A file is damaged."] * 2
     assert found_together(turns, (good, one, Pace())) == [alone(snapshot, one)]
+
+
+def test_who_waited_for_a_search_that_was_broken_off_gets_no_empty_answer(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, served, one = Turns(), SimpleNamespace(snapshot=snapshot), resolved(snapshot, 1)
+
+    def broken_off(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(queries, "find_each", broken_off)
+    first, second = found_together(turns, (served, one, Pace()), (served, one, Pace()))
+    assert isinstance(first, asyncio.CancelledError)
+    assert isinstance(second, RuntimeError)
