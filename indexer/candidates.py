@@ -1,8 +1,9 @@
 """Which passages of one segment may be of items on the page?
 
 A part is a segment with the passages that count. It is asked through its index where that was found to find enough, and
-exactly where it was not, where that is quicker, or where the index gives fewer items than there are. Each candidate has
-a figure, which is its similarity but for a known error, and an exact answer says how near what it left out can be.
+exactly where it was not, or where that is quicker. Where an index gives fewer items than there are, it is asked harder,
+and exactly in the end. Each candidate has a figure, which is its similarity but for a known error, and an exact answer
+says how near what it left out can be.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ within one section, sends the same filter again."""
 KEPT_BYTES = 8 << 20
 """Of codes that are kept of what passes a filter, in all segments: to scan them where they lie together takes a third
 of the time of looking each up; that much of them takes about as long as a walk of a graph of which a tenth passes."""
+
+HARDER = 4
+"""So many times as many passages are asked for, and an index as hard, where they were of too few items."""
 
 PLANS_KEPT = 256
 """Ways of asking a part that are remembered."""
@@ -85,13 +89,8 @@ class Several(NamedTuple):
     """(queries,): whether no other way would give more items; None where it is so of all."""
     short: bool
     """Whether there are fewer for some of them."""
-    again: npt.NDArray[np.bool_] | None
-    """(queries, m): whether a better passage of the same item stands before it; None where each item is there once."""
-
-    @property
-    def best(self) -> Figures:
-        """The figure of each item's best passage, best first."""
-        return self.figures if self.again is None else -np.sort(np.where(self.again, np.inf, -self.figures), axis=1)
+    again: npt.NDArray[np.int64] | None
+    """(queries,): how many passages are of items of which there is one before; None where each item is there once."""
 
 
 class Part:
@@ -103,7 +102,7 @@ class Part:
         self.vectors = np.asarray(segment.vectors)
         self._mask, self._passing = part.live_passages, segment.entry.passages
         self._filtered = items is not None
-        self._plans: dict[tuple[int, bool, float | None, int, bool], ann.Plan | None] = {}
+        self._plans: dict[tuple[int, bool, float | None, int, int, bool], ann.Plan | None] = {}
         self.may_keep = False
         """Whether the codes of what passes may be kept once the filter is asked with again."""
         self._asked_before = False
@@ -120,12 +119,14 @@ class Part:
         return 2 * self._passing * self.segment.entry.dimension
 
     def quick(self, queries: Vectors, count: int, exclude: Found | None, recall: float | None) -> Candidates | None:
-        """What the index finds; None where that is not enough, or an exact search is no slower."""
-        plan = self._quick_plan(count, exclude is not None, recall, 1)
-        if plan is None:
-            return None
-        found = self._gathered(self._proposed(queries, plan), exclude)
-        return found if found.items >= count else None
+        """What the index finds, asked harder where that is too few items; None once an exact search is no slower."""
+        harder = 1
+        while plan := self._quick_plan(count, exclude is not None, recall, 1, harder):
+            found = self._gathered(self._proposed(queries, plan), exclude)
+            if found.items >= count:
+                return found
+            harder *= HARDER
+        return None
 
     def exact(self, queries: Vectors, fetch: int, exclude: Found | None) -> Candidates:
         """The `fetch` passages nearest to each of the queries, in one."""
@@ -143,23 +144,24 @@ class Part:
             figures, passages = ann.without(figures, passages, self.items_of(passages) == np.array(own)[:, None])
         rows, enough = self.items_of(passages), None
         short = bool(np.count_nonzero(passages[:, -1:] < 0))
-        again = None if self.segment.one_passage_an_item else _again(rows)
+        again = None if self.segment.one_passage_an_item else _again(rows, passages)
         if not plan.exact and (short or passages.shape[1] < count or again is not None):
-            there = passages >= 0 if again is None else (passages >= 0) & ~again
-            enough = np.count_nonzero(there, axis=1) >= count
+            enough = np.count_nonzero(passages >= 0, axis=1) - (0 if again is None else again) >= count
         return Several(self, passages, rows, figures, bounds, error, enough, short, again)
 
     def items_of(self, passages: Rows) -> Rows:
         """The item of each passage; of passage -1, that of the last one."""
         return passages if self.segment.one_passage_an_item else self.segment.item_rows[passages].astype(np.int64)
 
-    def _quick_plan(self, count: int, exclude: bool, recall: float | None, queries: int) -> ann.Plan | None:
-        key = count, exclude, recall, queries, self._keeping
+    def _quick_plan(
+        self, count: int, exclude: bool, recall: float | None, queries: int, harder: int = 1
+    ) -> ann.Plan | None:
+        key = count, exclude, recall, queries, harder, self._keeping
         if key in (plans := self._plans):
             return plans[key]
         effort = ann.effort_for(self.segment.entry.index, count, recall, self._filtered)
-        fetch = ann.to_fetch(count + exclude, self.segment.one_passage_an_item)
-        plan = None if effort is None else self._plan(fetch, effort, queries)
+        fetch = ann.to_fetch(count + exclude, self.segment.passages_an_item)
+        plan = None if effort is None else self._plan(harder * fetch, harder * effort, queries)
         quick = None if plan is None or plan.exact else plan
         self._plans = {key: quick} if len(plans) >= PLANS_KEPT else {**plans, key: quick}
         return quick
@@ -232,16 +234,11 @@ def fold(rows: Rows, passages: Rows, scores: npt.NDArray[Float]) -> tuple[Rows, 
     return rows[first], passages[first], scores[first]
 
 
-def _again(rows: Rows) -> npt.NDArray[np.bool_] | None:
-    """Of the items of each query (queries, m), which one of its own stands before; None where none does."""
-    rising = np.sort(rows, axis=1)
-    same = rising[:, 1:] == rising[:, :-1]
-    if not np.count_nonzero(same):
-        return None
-    order = rows.argsort(axis=1, kind="stable")
-    again = np.zeros(rows.shape, dtype=np.bool_)
-    np.put_along_axis(again, order[:, 1:], same, axis=1)
-    return again
+def _again(rows: Rows, passages: Rows) -> npt.NDArray[np.int64] | None:
+    """How many of each query's passages are of an item that another is of; None where none is."""
+    rising = np.sort(np.where(passages < 0, -1, rows), axis=1)
+    again = np.count_nonzero((rising[:, 1:] == rising[:, :-1]) & (rising[:, 1:] >= 0), axis=1)
+    return again if np.count_nonzero(again) else None
 
 
 def _passing(segment: Segment, filter: Filter) -> Items:

@@ -23,7 +23,7 @@ from indexer.filters import Filter
 from indexer.generation import Contract
 from indexer.segment import Segment
 from indexer.snapshot import Found, Snapshot
-from indexer.vectors import Vectors, similarity, similarity_to_own
+from indexer.vectors import Vectors, similarity, similarity_to_rows
 
 FETCH = 4
 """Passages fetched at first for each item wanted, where a search is exact."""
@@ -136,7 +136,7 @@ def _compared(proposed: Sequence[Candidates], queries: Vectors, count: int) -> l
         if len(queries) == 1:
             end = bisect_right(one.figures.tolist(), -least, key=neg)
             passages, rows = passages[:end], rows[:end]
-            scores = similarity_to_own(queries, one.vectors, passages[None])[0]
+            scores = similarity_to_rows(queries, one.vectors, passages)
         else:
             scores = similarity(queries, one.vectors.take(passages, axis=0)).max(axis=0)
         if not one.folded:

@@ -144,6 +144,11 @@ class Segment:
         """Whether passage rows and item rows are the same."""
         return self.entry.items == self.entry.passages
 
+    @property
+    def passages_an_item(self) -> float:
+        """How many passages an item has on average."""
+        return self.entry.passages / max(1, self.entry.items)
+
     def passages_of(self, row: int) -> range:
         """The passage rows of an item."""
         if self.one_passage_an_item:

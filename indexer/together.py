@@ -2,14 +2,14 @@
 
 Those of one vector each that want as many items that pass the same filter are put to every segment together: a scan
 then reads its codes once for all of them, a graph is walked by all cores, and what is found is compared in a few
-operations on whole arrays, a query a row. Each gets the answer that it would get alone, or an exact one where that is
+operations on arrays of all queries. Each gets the answer that it would get alone, or an exact one where that is
 quicker for several; where it takes more than one look, it is asked alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import repeat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from indexer.filters import Filter
 from indexer.search import FETCH, Asked, Hit, Scored, among, each_finds, found_all, nearest, paged, scored
 from indexer.segment import Segment
 from indexer.snapshot import Snapshot
-from indexer.vectors import Similarities, Vectors, similarity_to_own
+from indexer.vectors import Similarities, Vectors, similarity_to_rows
 
 WALKS = 4
 """Queries from which on a graph is asked for all of them together. It is walked for each all the same, and operations
@@ -30,29 +30,36 @@ TOGETHER = 32
 
 
 class _Compared(NamedTuple):
-    """Passages whose items may be on the pages of some queries, each array (queries, m)."""
+    """Passages whose items may be on the pages of some queries, those of one query after those of the one before."""
 
+    queries: Rows
+    """(n,): of which query each is."""
     parts: Rows | None
-    """In which of the parts; None where there is one."""
+    """(n,): in which of the parts; None where there is one."""
     rows: Rows
+    """(n,)"""
     passages: Rows
+    """(n,)"""
     similarities: Similarities
-    """Minus infinity where there is none, or a better one of the same item beside it."""
+    """(n,)"""
 
     def taken(self, places: Rows) -> _Compared:
-        """Of each query those at its places (queries, n), in that order."""
-        flat = places + self.rows.shape[1] * np.arange(len(places))[:, None]
-        parts, rows, passages, similarities = self
-        taken = passages.take(flat)
-        same = taken if rows is passages else rows.take(flat)
-        return _Compared(None if parts is None else parts.take(flat), same, taken, similarities.take(flat))
+        """Those at some places, in that order."""
+        queries, parts, rows, passages, similarities = self
+        taken = passages.take(places)
+        same = taken if rows is passages else rows.take(places)
+        of = None if parts is None else parts.take(places)
+        return _Compared(queries.take(places), of, same, taken, similarities.take(places))
 
-    def of(self, query: int, segments: Sequence[Segment]) -> list[Hit]:
-        """The items of one query."""
-        rows, passages, similarities = (one[query].tolist() for one in self[1:])
-        parts = [0] * len(rows) if self.parts is None else self.parts[query].tolist()
-        hits = zip(map(segments.__getitem__, parts), rows, passages, similarities, strict=True)
-        return [hit for hit in hits if hit[3] > -np.inf]
+    def hits(self, segments: Sequence[Segment], places: slice | Rows) -> Iterator[Hit]:
+        """What becomes of those at some places."""
+        _, parts, rows, passages, similarities = self
+        taken: list[int] = passages[places].tolist()
+        items = taken if rows is passages else rows[places].tolist()
+        of: Iterable[Segment] = repeat(segments[0], len(taken))
+        if parts is not None:
+            of = map(segments.__getitem__, parts[places].tolist())
+        return zip(of, items, taken, similarities[places].tolist(), strict=True)
 
 
 def nearest_each(snapshot: Snapshot, asked: Sequence[Asked]) -> list[list[Scored]]:
@@ -86,27 +93,36 @@ def _answered(searched: Sequence[Part], asked: Sequence[Asked], recall: float | 
     excludes = [one.exclude for one in asked]
     found = [part.together(queries, count, FETCH * count, excludes, recall) for part in searched]
     compared = _compared(found, queries, count)
-    compared = compared.taken((-compared.similarities).argsort(axis=1, kind="stable"))
+    ends = compared.queries.searchsorted(np.arange(len(asked) + 1))
     segments = [part.segment for part in searched]
-    answers = _first(compared, count, segments)
-    for at, settled in enumerate(_settled(compared, found, asked).tolist()):
-        if settled:
+    settled = _settled(compared, ends, found, asked)
+    places = (ends[:-1][settled, None] + np.arange(count)).ravel()
+    first = iter([*map(scored, compared.hits(segments, places))])
+    answers: list[list[Scored]] = []
+    for at, whole in enumerate(settled.tolist()):
+        if whole:
+            answers.append([*islice(first, count)])
             continue
-        page = paged(compared.of(at, segments), asked[at])
+        page = paged([*compared.hits(segments, slice(ends[at], ends[at + 1]))], asked[at])
         bound = max((float(one.bounds[at]) for one in found if one.bounds is not None), default=-np.inf)
         enough = all(one.enough is None or one.enough[at] for one in found)
         whole = enough and found_all(page, asked[at], bound)
-        answers[at] = page if whole else among(searched, asked[at], recall)
+        answers.append(page if whole else among(searched, asked[at], recall))
     return answers
 
 
-def _settled(compared: _Compared, found: Sequence[Several], asked: Sequence[Asked]) -> npt.NDArray[np.bool_]:
+def _settled(
+    compared: _Compared, ends: Rows, found: Sequence[Several], asked: Sequence[Asked]
+) -> npt.NDArray[np.bool_]:
     """For which queries the first items are the page: there are enough, none ties, and nothing else belongs there."""
-    count, similarities = asked[0].count, compared.similarities
-    if similarities.shape[1] < count:
+    count = asked[0].count
+    if len(compared.rows) < count:
         return np.zeros(len(asked), dtype=np.bool_)
-    last, after = similarities[:, count - 1], similarities[:, 1 : count + 1]
-    settled: npt.NDArray[np.bool_] = np.logical_and.reduce(similarities[:, : after.shape[1]] > after, axis=1)
+    places = ends[:-1, None] + np.arange(count + 1)
+    first = compared.similarities.take(places, mode="clip")
+    first[places >= ends[1:, None]] = -np.inf
+    last = first[:, count - 1]
+    settled: npt.NDArray[np.bool_] = np.logical_and.reduce(first[:, :-1] > first[:, 1:], axis=1)
     settled &= last >= np.array([one.min_similarity for one in asked])
     for one in found:
         if one.bounds is not None:
@@ -116,55 +132,44 @@ def _settled(compared: _Compared, found: Sequence[Several], asked: Sequence[Aske
     return settled
 
 
-def _first(compared: _Compared, count: int, segments: Sequence[Segment]) -> list[list[Scored]]:
-    """The first `count` that were compared for each query."""
-    parts, rows, passages, similarities = compared
-    places = passages[:, :count].ravel().tolist()
-    items = places if rows is passages else rows[:, :count].ravel().tolist()
-    of: Iterable[Segment] = repeat(segments[0], len(places))
-    if parts is not None:
-        of = map(segments.__getitem__, parts[:, :count].ravel().tolist())
-    every = [*map(scored, zip(of, items, places, similarities[:, :count].ravel().tolist(), strict=True))]
-    queries, width = compared.rows[:, :count].shape
-    return [every[at * width : (at + 1) * width] for at in range(queries)]
-
-
 def _compared(found: Sequence[Several], queries: Vectors, count: int) -> _Compared:
-    """All that may be on a page, compared exactly."""
-    least = _least(found, count)
+    """Each item once that may be on a page, compared exactly; those of a query best first."""
+    least, again = _least(found, count), any(one.again is not None for one in found)
     each: list[_Compared] = []
     for number, one in enumerate(found):
-        few = int(np.count_nonzero(np.logical_or.reduce(one.figures >= least, axis=0)))
-        passages = one.passages[:, :few]
-        rows = passages if one.rows is one.passages else one.rows[:, :few]
-        scores = similarity_to_own(queries, one.part.vectors, passages)
+        wanted = one.figures >= least
         if one.short:
-            scores[passages < 0] = -np.inf
-        each.append(_Compared(None if len(found) == 1 else np.full(passages.shape, number), rows, passages, scores))
-    every = each[0] if len(each) == 1 else _Compared(*(np.concatenate(of, axis=1) for of in zip(*each, strict=True)))
-    if any(one.again is not None for one in found):
-        every.similarities[_worse(every)] = -np.inf
-    return every
+            wanted &= one.passages >= 0
+        places = np.flatnonzero(wanted)
+        passages, which = one.passages.take(places), places // one.passages.shape[1]
+        rows = passages if one.rows is one.passages else one.rows.take(places)
+        similarities = similarity_to_rows(queries, one.part.vectors, passages, which)
+        part = None if len(found) == 1 else np.full(len(places), number)
+        each.append(_Compared(which, part, rows, passages, similarities))
+    every = each[0] if len(each) == 1 else _Compared(*map(np.concatenate, zip(*each, strict=True)))
+    first_in_the_text = [every.passages] if again else []
+    every = every.taken(np.lexsort((*first_in_the_text, -every.similarities, every.queries)))
+    return _folded(every) if again else every
 
 
 def _least(found: Sequence[Several], count: int) -> Figures:
     """What a figure must reach for its passage to be on each query's page, as far as figures tell: (queries, 1)."""
-    figures = [one.best for one in found]
-    best = figures[0] if len(found) == 1 else -np.sort(-np.concatenate(figures, axis=1), axis=1)
-    if best.shape[1] <= count:
+    best = found[0].figures if len(found) == 1 else -np.sort(-np.concatenate([one.figures for one in found], axis=1))
+    if (last := best.shape[1] - 1) < count:
         return np.full((len(best), 1), -np.inf, dtype=np.float32)
-    return best[:, count - 1 : count] - 2 * max([one.error for one in found])
+    at = np.full(len(best), count - 1)
+    for one in found:
+        at += 0 if one.again is None else one.again
+    least = best[np.arange(len(best)), at.clip(max=last), None] - np.float32(2 * max([one.error for one in found]))
+    least[at >= last] = -np.inf
+    return least
 
 
-def _worse(compared: _Compared) -> npt.NDArray[np.bool_]:
-    """Which passages have a better one of the same item beside them, or an equal one before them in the text."""
-    parts, rows, passages, similarities = compared
-    order = np.lexsort((passages, -similarities, rows, *([] if parts is None else [parts])))
-    ordered = compared.taken(order)
-    same = np.zeros(rows.shape, dtype=np.bool_)
-    same[:, 1:] = np.diff(ordered.rows, axis=1) == 0
-    if ordered.parts is not None:
-        same[:, 1:] &= np.diff(ordered.parts, axis=1) == 0
-    worse = np.empty_like(same)
-    np.put_along_axis(worse, order, same, axis=1)
-    return worse
+def _folded(compared: _Compared) -> _Compared:
+    """Each item of a query once, with the first of its passages."""
+    queries, parts, rows, _, _ = compared
+    keys = [rows, queries] if parts is None else [rows, parts, queries]
+    order = np.lexsort(keys)
+    other = np.ones(len(order), dtype=np.bool_)
+    other[1:] = np.logical_or.reduce([np.diff(key.take(order)) != 0 for key in keys])
+    return compared.taken(np.sort(order[other]))

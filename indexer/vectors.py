@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
 Similarities = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 
 DECIMALS = 6
 """Float32 vectors carry about seven digits: six decimals of a cosine are what can be told apart."""
@@ -57,21 +58,18 @@ def similarity(a: Vectors, b: Vectors) -> Similarities:
     return _rounded(np.vecdot(a.astype(np.float64)[:, None, :], b.astype(np.float64)))
 
 
-def similarity_to_own(a: Vectors, vectors: Vectors, rows: npt.NDArray[np.int64]) -> Similarities:
-    """The same of each row of a (n, d) with its own rows (n, m) of the vectors: float64 (n, m).
+def similarity_to_rows(a: Vectors, vectors: Vectors, rows: Rows, which: Rows | None = None) -> Similarities:
+    """The same of some rows (m,) of the vectors, each with the one row of a, or with that which `which` (m,) names:
+    float64 (m,).
 
     What is compared at a time fits into a core's own cache.
     """
-    wide = a.astype(np.float64)[:, None, :]
-    if rows.size * wide[:1].nbytes <= BLOCK_BYTES:
-        return _rounded(np.vecdot(vectors.take(rows, axis=0).astype(np.float64), wide))
-    (each, many), pairs = rows.shape, max(1, BLOCK_BYTES // wide[:1].nbytes)
-    across, down = min(many, pairs), max(1, pairs // many)
-    exact = np.empty(rows.shape)
-    for first in range(0, each, down):
-        for start in range(0, many, across):
-            block = slice(first, first + down), slice(start, start + across)
-            np.vecdot(vectors.take(rows[block], axis=0).astype(np.float64), wide[block[0]], out=exact[block])
+    wide, exact = a.astype(np.float64), np.empty(len(rows))
+    block = max(1, BLOCK_BYTES // (2 * wide[:1].nbytes))
+    for start in range(0, len(rows), block):
+        some = slice(start, start + block)
+        own = wide if which is None else wide.take(which[some], axis=0)
+        np.vecdot(vectors.take(rows[some], axis=0).astype(np.float64), own, out=exact[some])
     return _rounded(exact)
 
 

@@ -13,7 +13,7 @@ from indexer.ann import KINDS, AnnIndex, Kind, Plan, propose
 from indexer.ann import kinds as ann_kinds
 from indexer.ann.opened import compared
 from indexer.ann.ways import Way
-from indexer.vectors import Vectors, normalise, similarity, similarity_to_own
+from indexer.vectors import Vectors, normalise, similarity, similarity_to_rows
 
 COUNT, DIMENSION = 600, 32
 WAYS: dict[Kind, tuple[Way, ...]] = {
@@ -88,14 +88,13 @@ def test_a_similarity_is_the_same_whatever_it_is_computed_with(monkeypatch: pyte
     rng = np.random.default_rng(6)
     monkeypatch.setattr(similarities, "BLOCK_BYTES", block)
     vectors, queries = random_vectors(rng, 100, DIMENSION), random_vectors(rng, 7, DIMENSION)
-    rows = rng.integers(100, size=(7, 10))
-    own, every = similarity_to_own(queries, vectors, rows), similarity(queries, vectors)
-    assert (own == np.take_along_axis(every, rows, axis=1)).all()
-    for query, at, found in zip(queries[:2], rows[:2], own[:2], strict=True):
-        for row, one in zip(vectors[at], found, strict=True):
-            true = sum(Fraction(float(a)) * Fraction(float(b)) for a, b in zip(query, row, strict=True))
-            assert one == round(float(true), 6)
-    assert similarity_to_own(queries, vectors, rows[:, :0]).shape == (7, 0)
+    every, rows, which = similarity(queries, vectors), rng.integers(100, size=70), rng.integers(7, size=70)
+    assert (similarity_to_rows(queries, vectors, rows, which) == every[which, rows]).all()
+    assert (similarity_to_rows(queries[3:4], vectors, rows) == every[3, rows]).all()
+    for query, row in zip(which[:20], rows[:20], strict=True):
+        pairs = zip(queries[query], vectors[row], strict=True)
+        assert every[query, row] == round(float(sum(Fraction(float(a)) * Fraction(float(b)) for a, b in pairs)), 6)
+    assert similarity_to_rows(queries, vectors, rows[:0], which[:0]).shape == (0,)
 
 
 def test_a_row_is_at_most_as_similar_as_itself_and_no_similarity_is_minus_nought() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from indexer.ann import Choice, Figure, IndexEntry, Kind, Rung, choose, effort_for, in_turn, plan
+from indexer.ann import Choice, Figure, IndexEntry, Kind, Rung, choose, effort_for, in_turn, plan, to_fetch
 
 PLENTY = 1 << 40
 
@@ -130,3 +130,13 @@ def test_the_effort_is_the_cheapest_that_surely_finds_enough() -> None:
     assert (hard.finds(0.99), entry.finds(0.99)) == (True, False)
     assert effort_for(None, 10, 0.5) is None
     assert effort_for(IndexEntry("exact", ""), 10, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("items", "passages_an_item", "fetched"),
+    [(10, 1, 14), (10, 1.03, 17), (100, 1.03, 133), (10, 2, 29), (10, 3, 42), (10, 50, 44)],
+)
+def test_more_passages_are_asked_for_where_items_have_several(
+    items: int, passages_an_item: float, fetched: int
+) -> None:
+    assert to_fetch(items, passages_an_item) == fetched

@@ -135,7 +135,7 @@ def test_what_few_of_the_items_leave_is_looked_for_harder_for_it_lies_far_from_t
 ) -> None:
     index, known, queries, entry = hard
     mask = np.random.default_rng(6).random(len(known.vectors)) < share
-    passing, fetch = int(mask.sum()), to_fetch(10, one_passage_an_item=True)
+    passing, fetch = int(mask.sum()), to_fetch(10, 1)
     cosines = np.where(mask, queries.vectors @ known.vectors.T, -2)
     least = np.sort(cosines, axis=1)[:, -10, None] - 2e-6
 

@@ -55,15 +55,18 @@ def found(one: Built, limit: int, effort: int, passing: Mask | None) -> Figure:
     index, passages, queries = one
     mask = passages.mask(passing)
     rows = len(passages.vectors) if mask is None else int(mask.sum())
-    fetch = to_fetch(limit, passages.items is None)
+    fetch = to_fetch(limit, passages.an_item)
     way = quick_way if passing is None else plan
     how = way(index.kind, len(passages.vectors), rows, DIMENSION, fetch, effort)
     assert how is not None
     cosines = cosines_of(passages, queries, passing)
     proposed = propose(index, passages.vectors, queries.vectors, how, mask, rows)
     shares = []
-    for scores, some in zip(cosines, proposed.rows, strict=True):
-        best = np.sort(scores[np.unique(passages.items_of(some[some >= 0]))])[::-1][:limit]
+    for scores, some, query in zip(cosines, proposed.rows, queries.vectors, strict=True):
+        folded = np.full(len(scores), -2.0)
+        some = some[some >= 0]
+        np.maximum.at(folded, passages.items_of(some), passages.vectors[some] @ query)
+        best = np.sort(folded[folded > -2])[::-1][:limit]
         least = np.sort(scores)[-limit] - 2e-6
         shares.append((best >= least).sum() / limit if len(best) == limit and not how.exact else 1.0)
     return figure(shares)

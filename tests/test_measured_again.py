@@ -79,7 +79,7 @@ def found_share(one: Measuring, effort: int, passes: Mask, filtered: bool) -> fl
     """The share of the ten nearest items that pass which a search finds with that effort, as numpy has it."""
     index, passages, queries = one
     vectors, passing = np.array(passages.vectors), int(passes.sum())
-    fetch = to_fetch(10 + bool((queries.own >= 0).any()), True)
+    fetch = to_fetch(10 + bool((queries.own >= 0).any()), 1)
     way = plan if filtered else quick_way
     how = way(index.kind, len(vectors) - passages.taken_out, passing, vectors.shape[1], fetch, effort)
     assert how is not None

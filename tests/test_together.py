@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from indexes import KINDS, first_try, members
+from indexes import KINDS, Judge, first_try, members
 from support import prepared, publish_items, random_vectors
 
 from indexer import together
 from indexer.ann import Kind
+from indexer.candidates import Part
 from indexer.filters.tree import OneOf
 from indexer.search import Asked, nearest
 from indexer.segment import Prepared
@@ -131,3 +132,26 @@ def test_indexes_of_every_kind_give_as_many_together_as_alone(
     expected = [nearest(snapshot, one) for one in asked]
     for count in (1, 2, WALKS - 1, WALKS, len(asked)):
         assert nearest_each(snapshot, asked[:count]) == expected[:count]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_what_is_nearest_is_all_of_one_item_the_index_is_asked_harder_not_every_passage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    first_try(kind, monkeypatch)
+    rng = np.random.default_rng(7)
+    centres = random_vectors(rng, 10, 32)
+    long = [prepared(f"l{at}", normalise(one + 0.01 * rng.standard_normal((20, 32)))) for at, one in enumerate(centres)]
+    items = [*long, *members(rng, 5800)]
+    snapshot = publish_items(tmp_path, [items], recall=0.95)
+    judge, asked = Judge(items), [Asked(one[None], 5) for one in centres]
+    monkeypatch.setattr(Part, "exact", lambda *_: pytest.fail("every passage was compared"))
+    pages = [nearest(snapshot, one) for one in asked]
+    assert nearest_each(snapshot, asked) == pages
+    shares = []
+    for at, (one, page) in enumerate(zip(asked, pages, strict=True)):
+        best = [id for id, _ in judge.expected(one.vectors, lambda _: True)[:5]]
+        found = [hit.segment.id(hit.row) for hit in page]
+        assert (found[0], len(set(found))) == (f"l{at}", 5)
+        shares.append(len(set(found) & set(best)) / 5)
+    assert np.mean(shares) >= 0.9

@@ -89,6 +89,11 @@ class Passages:
         return len(self.vectors) if self.items is None else int(self.items[-1]) + 1
 
     @property
+    def an_item(self) -> float:
+        """How many an item has on average."""
+        return 1.0 if self.items is None else len(self.vectors) / self.item_count
+
+    @property
     def live_count(self) -> int:
         """How many items count."""
         return self.item_count if self.live is None else int(np.count_nonzero(self.live))

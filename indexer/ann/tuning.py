@@ -11,6 +11,7 @@ every effort, for the candidates of a lower one are the first of those of a high
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,9 @@ SHARES = (1 / 2, 1 / 4, 1 / 8)
 nearest of them, and the harder to tell by codes; where much fewer pass than an eighth, an exact search of these is
 quicker. With halves of each other, walks are as long as those of other efforts, and the same."""
 FETCH, EXTRA = 4, 4
-"""Passages fetched for each item, where items have several, and rows besides, where they have one."""
+"""Passages fetched for each item at most, as those that are near are hardly ever all of its own, and besides."""
+SPREAD = 1.25
+"""How many more are fetched than so many items have on average, where some have several."""
 GATHERED, WITHIN = 4096, 8192
 """Vectors that are compared, and rows within which they lie, before their pages are let go of: each brings others
 around it into memory, as much as two megabytes."""
@@ -47,9 +50,10 @@ Few = npt.NDArray[np.int32]
 """The same in half the room."""
 
 
-def to_fetch(items: int, one_passage_an_item: bool) -> int:
-    """How many passages are asked for where so many items are wanted."""
-    return items + EXTRA if one_passage_an_item else FETCH * items
+def to_fetch(items: int, passages_an_item: float) -> int:
+    """How many passages are asked for where so many items are wanted, which have so many on average."""
+    several = 1.0 if passages_an_item == 1 else SPREAD * passages_an_item
+    return min(FETCH * items, math.ceil(several * items)) + EXTRA
 
 
 def measured(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Rung, ...]:
@@ -124,7 +128,7 @@ class _Trial:
     def fetch(self) -> int:
         """How many passages a search asks for."""
         excluding = bool((self.queries.own >= 0).any())
-        return to_fetch(self.limit + excluding, self.passages.items is None)
+        return to_fetch(self.limit + excluding, self.passages.an_item)
 
     @property
     def efforts(self) -> list[int]:
@@ -151,7 +155,10 @@ class _Trial:
         return min((figure(shares[group]) for group in self.queries.groups), key=lambda found: found.low)
 
     def _shares(self, rows: Rows, scores: Scores) -> npt.NDArray[np.float64]:
-        """The share of the nearest items that each query finds in its rows; all where it would be searched exactly."""
+        """The share of the nearest items that each query finds in its rows.
+
+        All, where these are of too few items: it would be asked again, much harder, and exactly in the end.
+        """
         items = self.passages.items_of(rows)
         there = (rows >= 0) & (items != self.queries.own[:, None])
         wanted = np.isfinite(self.nearest).sum(axis=1)
