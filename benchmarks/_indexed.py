@@ -22,7 +22,7 @@ from benchmarks._vectors import made_up
 from indexer import generation as generations
 from indexer import storage
 from indexer.columns import item_schema, to_hashes
-from indexer.config import PassageSettings
+from indexer.config import MEMORY_BUDGET, PassageSettings
 from indexer.generation import Counts, Generation
 from indexer.items import FieldType, hash_id
 from indexer.models import Fingerprint
@@ -55,16 +55,25 @@ class Made:
         return collection_folder(self.store, COLLECTION)
 
 
-def made(folder: Path, count: int, dimension: int, recall: float, queries: int) -> Made:
+def made(
+    folder: Path, count: int, dimension: int, recall: float, queries: int, memory_budget: float = MEMORY_BUDGET
+) -> Made:
     """So many made-up vectors and queries; taken from the folder where they are there, and left there."""
-    store = folder / f"made-up-{dimension}-{count}-{recall:g}-{queries}"
+    store = folder / f"made-up-{dimension}-{count}-{recall:g}-{queries}-{memory_budget:g}"
     if not (store / BUILT).exists():
         shutil.rmtree(store, ignore_errors=True)
-        return build(store, made_up(count + queries, dimension), count, dimension, recall)
+        return build(store, made_up(count + queries, dimension), count, dimension, recall, memory_budget)
     return Made(store, np.load(store / QUERIES), orjson.loads((store / BUILT).read_bytes()))
 
 
-def build(store: Path, blocks: Iterator[Vectors], count: int, dimension: int, recall: float | None) -> Made:
+def build(
+    store: Path,
+    blocks: Iterator[Vectors],
+    count: int,
+    dimension: int,
+    recall: float | None,
+    memory_budget: float = MEMORY_BUDGET,
+) -> Made:
     """A store of so many vectors; what is left of them is what is asked."""
     left: list[Vectors] = []
     seconds = 0.0
@@ -85,7 +94,8 @@ def build(store: Path, blocks: Iterator[Vectors], count: int, dimension: int, re
     for one in (folder.path, folder.segments, folder.generations, folder.runs):
         storage.make_folder(one)
     began = time.perf_counter()
-    write(folder, indexed(), dimension, recall)
+    shape = SegmentShape(1, SCHEMA, dimension, store_text=False, recall=recall, memory_budget=memory_budget)
+    write(folder, indexed(), shape)
     seconds += time.perf_counter() - began
     queries = np.concatenate(left)
     np.save(store / QUERIES, queries)
@@ -108,7 +118,7 @@ def _rows(first: int, vectors: Vectors, rng: np.random.Generator) -> Rows:
     return Rows(hashes, 0 * hashes, items, ones.astype(np.int64), starts, ends, digests, [vectors])
 
 
-def write(folder: CollectionFolder, blocks: Iterator[Vectors], dimension: int, recall: float | None) -> None:
+def write(folder: CollectionFolder, blocks: Iterator[Vectors], shape: SegmentShape) -> None:
     """Publish the vectors as the first generation of a collection."""
     rng, first = np.random.default_rng(1), 0
 
@@ -120,7 +130,6 @@ def write(folder: CollectionFolder, blocks: Iterator[Vectors], dimension: int, r
                 yield _rows(first, some, rng)
                 first += len(some)
 
-    shape = SegmentShape(1, SCHEMA, dimension, store_text=False, recall=recall)
     with storage.lock(folder):
         scratch = storage.add_folder(folder.runs / "one")
         entries = write_segments(batches(), shape, scratch, folder, Stopwatch())
@@ -128,7 +137,7 @@ def write(folder: CollectionFolder, blocks: Iterator[Vectors], dimension: int, r
             number=1,
             collection=folder.name,
             created_at=datetime.now(UTC),
-            fingerprint=Fingerprint("none", "none", "1", dimension, "", "", "none", True),
+            fingerprint=Fingerprint("none", "none", "1", shape.dimension, "", "", "none", True),
             device=None,
             schema=SCHEMA,
             passages=PassageSettings(),
@@ -137,5 +146,5 @@ def write(folder: CollectionFolder, blocks: Iterator[Vectors], dimension: int, r
             deleted={},
             counts=Counts(first, first),
         )
-        generation = replace(generation, contract=agreed(entries, recall))
+        generation = replace(generation, contract=agreed(entries, shape.recall))
         generations.publish(folder, generation)

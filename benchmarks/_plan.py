@@ -74,6 +74,7 @@ def plan(folder: Path, data: Path | None, texts: Path, small: bool) -> Sequence[
     return (
         Job("embedding", (str(texts), "--texts", "4000"), needs_texts=True),
         Job("ann", sizes),
+        Job("ann-compact", ("--dimension", "256", "--sizes", "300000", "--budget", "0.6", "--keep", stores)),
         Job("growth", sizes),
         Job("http", ("--store", asked, *of_user, "--items", "39000")),
         Job("ann-asked", ("--store", asked)),
@@ -86,11 +87,13 @@ def plan(folder: Path, data: Path | None, texts: Path, small: bool) -> Sequence[
 def _small(texts: Path, stores: str, asked: str, of_user: Sequence[str]) -> Sequence[Job]:
     tiny = ("--items", "500", "--rounds", "1", "--seconds", "0.5")
     few = ("--queries", "100", "--workers", "2", "--connections", "8")
+    thin = ("--dimension", "64", "--keep", stores)
     quick = ("--queries", "64", "--seconds", "0.5", "--starts", "1")
     jobs = (
         Job("embedding", (str(texts), "--texts", "200", "--parts", "2", "--starts", "1"), needs_texts=True),
-        Job("ann", ("--dimension", "64", "--sizes", "2000", "40000", "--queries", "64", "--keep", stores)),
-        Job("growth", ("--dimension", "64", "--sizes", "2000", "40000", *quick, "--keep", stores)),
+        Job("ann", (*thin, "--sizes", "2000", "40000", "--queries", "64")),
+        Job("ann-compact", (*thin, "--sizes", "40000", "--budget", "1.4", "--queries", "64")),
+        Job("growth", (*thin, "--sizes", "2000", "40000", *quick)),
         Job("http", ("--store", asked, *of_user, *tiny, *few)),
         Job("ann-asked", ("--store", asked, "--queries", "64")),
         Job("publishing", ("--items", "2000", "--swaps", "1", "--seconds", "0.5")),

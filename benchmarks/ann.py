@@ -35,6 +35,7 @@ from benchmarks._machine import mapped
 from benchmarks._vectors import from_file
 from benchmarks.figures import Aim, Figure, add_option, figure, told
 from indexer import filters
+from indexer.config import MEMORY_BUDGET
 from indexer.search import Asked, nearest
 from indexer.segment import ANN, VECTORS
 from indexer.snapshot import Snapshot, open_newest
@@ -70,6 +71,7 @@ AIMS_OF_A_MILLION = {
     "index, of the vectors": Aim("at most", 0.8),
 }
 AIMS |= AIMS_OF_A_MILLION
+AIMS_OF_COMPACT = {"index, of the vectors": Aim("at most", 0.6), "recall": Aim("at least", 0.95)}
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,17 @@ class Size:
         """Of passages."""
         return self.snapshot.generation.counts.passages
 
+    @property
+    def compact(self) -> bool:
+        """Whether its indexes are to take less memory than they would."""
+        entries = [entry.index for entry in self.snapshot.generation.segments if entry.index]
+        return any(entry.memory_budget < MEMORY_BUDGET for entry in entries)
+
     def figure(self, group: str, column: str, values: Sequence[float], unit: str = "") -> Figure:
         """A figure with its aim, where one of this size has one."""
         aim = AIMS.get(column) if self.count >= MILLION or column not in AIMS_OF_A_MILLION else None
+        if self.compact:
+            aim = AIMS_OF_COMPACT.get(column)
         entries = [entry.index.kind if entry.index else "exact" for entry in self.snapshot.generation.segments]
         what = f"{self.count:,} passages, {' and '.join(sorted(set(entries)))}"
         return figure(f"{group}, {self.name}", what, column, values, unit, aim)
@@ -176,11 +186,14 @@ def sizes(options: argparse.Namespace, temporary: Path) -> Iterator[Size]:
         if options.vectors:
             dimension = np.load(options.vectors, mmap_mode="r").shape[1]
             blocks = from_file(options.vectors, count + options.queries)
-            one = build(temporary / str(count), blocks, count, dimension, options.recall)
+            one = build(temporary / str(count), blocks, count, dimension, options.recall, options.budget)
             name = f"{dimension} dimensions of {options.vectors.name}"
         else:
-            one = made(options.keep or temporary, count, options.dimension, options.recall, options.queries)
+            like = options.dimension, options.recall, options.queries, options.budget
+            one = made(options.keep or temporary, count, *like)
             name = f"{options.dimension} dimensions, made up"
+        if options.budget != MEMORY_BUDGET:
+            name += f", {options.budget:g} of the vectors' memory"
         print(f"{count:,} passages: built and tuned in {one.seconds:.0f} s")
         yield Size(name, open_newest(one.folder), one.queries[-options.queries :], options.recall)
 
@@ -191,6 +204,8 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=(10_000, 100_000, MILLION))
     parser.add_argument("--dimension", type=int, default=256)
     parser.add_argument("--recall", type=float, default=0.95)
+    budget = "most that an index may take, as a share of the vectors (default: %(default)s)"
+    parser.add_argument("--budget", type=float, default=MEMORY_BUDGET, help=budget)
     parser.add_argument("--queries", type=int, default=512)
     parser.add_argument("--vectors", type=Path, help="a file of numpy's with one vector a row")
     parser.add_argument("--store", type=Path, help="take the store of `http`, made as it makes it unless it is there")
