@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -128,8 +129,14 @@ class Part:
             harder *= HARDER
         return None
 
-    def exact(self, queries: Vectors, fetch: int, exclude: Found | None) -> Candidates:
-        """The `fetch` passages nearest to each of the queries, in one."""
+    def exact(self, queries: Vectors, count: int, fetch: int, exclude: Found | None) -> Candidates:
+        """The `fetch` passages nearest to each of the queries, in one.
+
+        Where there are no more items than are wanted, all that it takes: however many more passages were fetched, they
+        might be of the same few items.
+        """
+        if fetch < self._passing and self._items <= count + (exclude is not None):
+            return self._best_of_each(queries, exclude)
         return self._gathered(self._proposed(queries, self._plan(fetch, None, 1)), exclude)
 
     def together(
@@ -148,6 +155,29 @@ class Part:
         if not plan.exact and (short or passages.shape[1] < count or again is not None):
             enough = np.count_nonzero(passages >= 0, axis=1) - (0 if again is None else again) >= count
         return Several(self, passages, rows, figures, bounds, error, enough, short, again)
+
+    @cached_property
+    def _items(self) -> int:
+        """How many items have passages that count."""
+        if self._mask is None:
+            return self.segment.entry.items
+        if self.segment.one_passage_an_item:
+            return self._passing
+        return int(np.count_nonzero(np.diff(self.items_of(np.flatnonzero(self._mask)), prepend=-1)))
+
+    def _best_of_each(self, queries: Vectors, exclude: Found | None) -> Candidates:
+        """Of every item the passages that may be nearest to one of the queries."""
+        passages = np.arange(self._passing) if self._mask is None else np.flatnonzero(self._mask)
+        figures, error = ann.nearness(self.vectors, queries, passages)
+        rows = self.items_of(passages)
+        firsts = np.flatnonzero(np.diff(rows, prepend=-1))
+        best = np.repeat(np.maximum.reduceat(figures, firsts), np.diff(firsts, append=len(rows)))
+        own = exclude.row if exclude is not None and exclude.segment is self.segment else -1
+        kept = np.flatnonzero((figures >= best - 2 * error) & (rows != own))
+        kept = kept[(-figures[kept]).argsort(kind="stable")]
+        passages, rows, figures = passages[kept], rows[kept], figures[kept]
+        items = len(set(rows.tolist()))
+        return Candidates(self.segment, self.vectors, passages, rows, figures, items, -np.inf, error)
 
     def items_of(self, passages: Rows) -> Rows:
         """The item of each passage; of passage -1, that of the last one."""

@@ -89,7 +89,8 @@ def _page(searched: Sequence[Part], asked: Asked, found: list[Candidates | None]
     """The best of what was found and of what more it takes."""
     while True:
         proposed = [
-            one or part.exact(asked.vectors, fetch, asked.exclude) for part, one in zip(searched, found, strict=True)
+            one or part.exact(asked.vectors, asked.count, fetch, asked.exclude)
+            for part, one in zip(searched, found, strict=True)
         ]
         page = paged(_compared(proposed, asked.vectors, asked.count), asked)
         if found_all(page, asked, max([-np.inf, *[one.bound for one in proposed]])):

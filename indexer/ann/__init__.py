@@ -16,7 +16,7 @@ File: FAISS's own format, read memory-mapped (IO_FLAG_MMAP_IFC), so that every p
 """
 
 from indexer.ann.again import measured_again
-from indexer.ann.asking import Proposal, propose, without
+from indexer.ann.asking import Proposal, nearness, propose, without
 from indexer.ann.building import Advance, Aim, build, gathered
 from indexer.ann.choice import KINDS, Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Figure, Frame, IndexEntry, Rung, effort_for, figure
@@ -51,6 +51,7 @@ __all__ = [
     "gathered",
     "in_turn",
     "measured_again",
+    "nearness",
     "nothing_logged",
     "open_index",
     "plan",
