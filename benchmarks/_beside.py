@@ -51,16 +51,24 @@ class Bare:
         return np.take_along_axis(every, best, 1), np.take_along_axis(np.concatenate(rows, axis=1), best, 1)
 
 
-def on_files(snapshot: Snapshot) -> Bare:
-    """FAISS on the index files of a snapshot, with the effort that the project takes."""
+def on_files(snapshot: Snapshot, recall: float | None = None) -> Bare:
+    """FAISS on the index files of a snapshot, with the effort that the project takes where so much is to be found."""
     asked = []
     for part in snapshot.segments:
         index = faiss.read_index(str(part.segment.folder / ANN), faiss.IO_FLAG_MMAP_IFC)
-        kind, effort = _kind(part.segment.entry.index), _effort(snapshot, part.segment.entry.index)
+        kind, effort = _kind(part.segment.entry.index), _effort(snapshot, part.segment.entry.index, recall)
         if effort is None and kind.startswith("hnsw"):
             index = faiss.downcast_index(index.storage)
         asked.append(_asked(index, kind, np.asarray(part.segment.vectors), effort))
     return Bare(asked)
+
+
+def flat(snapshot: Snapshot) -> Bare:
+    """A scan of all vectors of a snapshot, each in full precision."""
+    index = faiss.IndexFlatIP(snapshot.generation.fingerprint.dimension)
+    for part in snapshot.segments:
+        index.add(np.asarray(part.segment.vectors))
+    return Bare([(index, None)])
 
 
 def alone(snapshot: Snapshot) -> tuple[Bare, float]:
@@ -81,9 +89,9 @@ def _kind(entry: ann.IndexEntry | None) -> ann.Kind:
     return entry.kind if entry else "exact"
 
 
-def _effort(snapshot: Snapshot, entry: ann.IndexEntry | None) -> int | None:
+def _effort(snapshot: Snapshot, entry: ann.IndexEntry | None, recall: float | None = None) -> int | None:
     contract = snapshot.generation.contract
-    return ann.effort_for(entry, LIMIT, contract.target if contract else None)
+    return ann.effort_for(entry, LIMIT, recall or (contract.target if contract else None))
 
 
 def _asked(index: faiss.Index, kind: ann.Kind, vectors: Vectors, effort: int | None) -> How:

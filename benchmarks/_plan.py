@@ -70,12 +70,12 @@ def plan(folder: Path, data: Path | None, texts: Path, small: bool) -> Sequence[
     of_user = ("--data", str(data)) if data else ()
     if small:
         return _small(texts, stores, asked, of_user)
-    sizes = ("--dimension", "256", "--sizes", "10000", "100000", "1000000", "--keep", stores)
+    made_up, sizes = ("--dimension", "256", "--keep", stores), ("10000", "100000", "1000000")
     return (
         Job("embedding", (str(texts), "--texts", "4000"), needs_texts=True),
-        Job("ann", sizes),
-        Job("ann-compact", ("--dimension", "256", "--sizes", "300000", "--budget", "0.6", "--keep", stores)),
-        Job("growth", sizes),
+        Job("ann", (*made_up, "--sizes", *sizes, "300000")),
+        Job("ann-compact", (*made_up, "--sizes", "300000", "--budget", "0.6")),
+        Job("growth", (*made_up, "--sizes", *sizes)),
         Job("http", ("--store", asked, *of_user, "--items", "39000")),
         Job("ann-asked", ("--store", asked)),
         Job("peers", ("--store", asked, *of_user)),
