@@ -68,16 +68,16 @@ def propose(
 
 
 def nearness(vectors: Vectors, queries: Vectors, rows: Rows) -> tuple[Figures, float]:
-    """How near each of some rows (m,), in rising order, is to that of the queries to which it is nearest.
+    """How near each of some rows (m,), in rising order, is to that of the queries to which it is nearest: float32 (m,).
 
-    (m,), and the most that it differs from the similarity.
+    And the most that this differs from the similarity.
     """
     best = np.empty(len(rows), dtype=np.float32)
     block = max(1, 8 * BLOCK_BYTES // vectors[:1].nbytes)
     for start in range(0, len(rows), block):
         some = rows[start : start + block]
-        whole = len(some) and some[-1] - some[0] == len(some) - 1
-        taken = vectors[some[0] : some[-1] + 1] if whole else vectors.take(some, axis=0)
+        together = some[-1] - some[0] == len(some) - 1
+        taken = vectors[some[0] : some[-1] + 1] if together else vectors.take(some, axis=0)
         np.matmul(queries, taken.T).max(axis=0, out=best[start : start + block])
     return best, vectors.shape[1] * BY_VECTORS + ROUNDED
 

@@ -19,7 +19,7 @@ from indexer.vectors import Vectors
 
 QUERIES = 400
 """Items with which an index is measured, where so many can be held out."""
-ITEMS_A_QUERY, MOST_QUERIES = 1000, 1000
+ITEMS_A_QUERY, MOST_QUERIES = 600, 1500
 """Of a large index one in so many, up to so many: an effort is taken only where the interval of its recall lies above
 what is wanted, and the narrower that is, the sooner one is, for every search to come."""
 HELD_OUT = 5

@@ -28,9 +28,12 @@ AS_NEAR = 2e-6
 """Two similarities that differ by less may be equal: they are summed in float32."""
 ENOUGH = 0.999
 """A ladder ends where so much is found."""
-NEARLY = 0.995
-"""And where so much is, and twice the effort finds no more: the rest lies where hardly any effort leads."""
-EFFORTS = (16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048, 3072)
+NEARLY, NO_MORE = 0.995, 0.0005
+"""And where so much is, and twice the effort finds no more than that besides: the rest lies where hardly any leads."""
+EFFORTS = (
+    *(16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 224, 256),
+    *(320, 384, 512, 640, 768, 1024, 1536, 2048, 3072),
+)
 STAGES = (192, 768, EFFORTS[-1])
 """How many candidates of 4-bit codes are asked for at once; hardly ever the most."""
 SHARES = (1 / 2, 1 / 4, 1 / 8)
@@ -102,12 +105,12 @@ def _rungs(limit: int, trials: Sequence[_Trial], answers: _Answers) -> list[Rung
 
 
 def _settled(figures: Sequence[tuple[int, Figure]]) -> bool:
-    """Whether the last effort found enough, or nearly, and one half as hard no less."""
+    """Whether the last effort found enough, or nearly, and one half as hard hardly less."""
     if not figures:
         return False
     effort, last = figures[-1]
     half = [found for tried, found in figures if 2 * tried <= effort][-1:]
-    return last.low >= ENOUGH or (last.recall >= NEARLY and any(one.recall >= last.recall for one in half))
+    return last.low >= ENOUGH or (last.recall >= NEARLY and any(one.recall >= last.recall - NO_MORE for one in half))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
