@@ -22,10 +22,9 @@ from indexer import ann, filters
 from indexer.filters import Filter
 from indexer.segment import Segment
 from indexer.snapshot import Found, LiveSegment, Snapshot
-from indexer.vectors import Vectors
+from indexer.vectors import Rows, Vectors
 
 Float = TypeVar("Float", bound=np.floating)
-Rows = npt.NDArray[np.int64]
 Figures = npt.NDArray[np.float32]
 Items = npt.NDArray[np.bool_]
 """One entry an item row: whether the item counts."""

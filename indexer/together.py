@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from indexer.candidates import Figures, Part, Rows, Several, parts
+from indexer.candidates import Figures, Part, Several, parts
 from indexer.filters import Filter
 from indexer.search import FETCH, Asked, Hit, Scored, among, each_finds, found_all, nearest, paged, scored
 from indexer.segment import Segment
 from indexer.snapshot import Snapshot
-from indexer.vectors import Similarities, Vectors, similarity_to_rows
+from indexer.vectors import Rows, Similarities, Vectors, similarity_to_rows
 
 WALKS = 4
 """Queries from which on a graph is asked for all of them together. It is walked for each all the same, and operations

@@ -59,8 +59,9 @@ def similarity(a: Vectors, b: Vectors) -> Similarities:
 
 
 def similarity_to_rows(a: Vectors, vectors: Vectors, rows: Rows, which: Rows | None = None) -> Similarities:
-    """The same of some rows (m,) of the vectors, each with the one row of a, or with that which `which` (m,) names:
-    float64 (m,).
+    """The same of some rows (m,) of the vectors: float64 (m,).
+
+    Each is compared with the one row of a, or with that which `which` (m,) names.
 
     What is compared at a time fits into a core's own cache.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import signal
 import socket
@@ -50,7 +51,8 @@ def test_a_name_is_judged_by_the_address_that_it_stands_for(monkeypatch: pytest.
 def test_on_loopback_no_key_is_wanted(host: str) -> None:
     if ":" in host and not socket.has_ipv6:
         pytest.skip("there is no IPv6 here")
-    listen(host, 0, Access()).close()
+    with listen(host, 0, Access()) as listener:
+        assert ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 @pytest.mark.parametrize(
@@ -131,8 +133,12 @@ def test_a_look_at_the_store_that_takes_long_does_not_hold_the_end_up(
     collections = Collections(tmp_path)
     collections.start()
     looking.wait()
-    collections.stop()
+    stopping = threading.Thread(target=collections.stop, daemon=True)
+    stopping.start()
+    stopping.join(timeout=60)
+    ended = not stopping.is_alive()
     done.set()
+    assert ended
 
 
 def begun(address: str, length: int) -> socket.socket:

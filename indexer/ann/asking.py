@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from indexer.ann.opened import AnnIndex, Candidates, Mask, compared, most_similar
 from indexer.ann.ways import Plan
-from indexer.vectors import Vectors
+from indexer.vectors import Rows, Vectors
 
 BY_HALVES = 2.0**-10
 """Most that a figure by half-precision codes differs from a similarity: they keep 11 bits of each component, so that
@@ -30,7 +30,6 @@ BLOCK_BYTES = 1 << 20
 FEW = 128
 """Figures that are put in order about as soon as the best of them are found."""
 
-Rows = npt.NDArray[np.int64]
 Figures = npt.NDArray[np.float32]
 
 

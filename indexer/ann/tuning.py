@@ -23,13 +23,15 @@ from indexer.ann.nearest import Scores, nearest
 from indexer.ann.opened import AnnIndex, Mask
 from indexer.ann.passages import Passages, Queries, let_go
 from indexer.ann.ways import Plan, plan, quick_way
+from indexer.vectors import Rows
 
 AS_NEAR = 2e-6
 """Two similarities that differ by less may be equal: they are summed in float32."""
 ENOUGH = 0.999
 """A ladder ends where so much is found."""
-NEARLY, NO_MORE = 0.995, 0.0005
-"""And where so much is, and twice the effort finds no more than that besides: the rest lies where hardly any leads."""
+NEARLY, NO_MORE = 0.995, 0.00045
+"""And where so much is, and twice the effort finds less than that besides: the rest lies where hardly any effort leads.
+Figures have four decimals, so that none differ by just so much."""
 EFFORTS = (
     *(16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 224, 256),
     *(320, 384, 512, 640, 768, 1024, 1536, 2048, 3072),
@@ -48,9 +50,8 @@ GATHERED, WITHIN = 4096, 8192
 """Vectors that are compared, and rows within which they lie, before their pages are let go of: each brings others
 around it into memory, as much as two megabytes."""
 
-Rows = npt.NDArray[np.int64]
 Few = npt.NDArray[np.int32]
-"""The same in half the room."""
+"""Rows in half the room."""
 
 
 def to_fetch(items: int, passages_an_item: float) -> int:
@@ -110,7 +111,7 @@ def _settled(figures: Sequence[tuple[int, Figure]]) -> bool:
         return False
     effort, last = figures[-1]
     half = [found for tried, found in figures if 2 * tried <= effort][-1:]
-    return last.low >= ENOUGH or (last.recall >= NEARLY and any(one.recall >= last.recall - NO_MORE for one in half))
+    return last.low >= ENOUGH or (last.recall >= NEARLY and any(last.recall - one.recall < NO_MORE for one in half))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
