@@ -7,6 +7,8 @@ Each item is one passage without a text; the kinds of index, their tuning and th
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +20,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from benchmarks._machine import Sampler
 from benchmarks._vectors import made_up
 from indexer import generation as generations
 from indexer import storage
@@ -48,6 +51,8 @@ class Made:
     """Of the same kind as what is stored, and not stored."""
     seconds: float
     """That building took, from vectors on."""
+    peak: int | None
+    """Most memory of its own that the process which built it held, in bytes; None where it cannot be seen."""
 
     @property
     def folder(self) -> CollectionFolder:
@@ -58,12 +63,13 @@ class Made:
 def made(
     folder: Path, count: int, dimension: int, recall: float, queries: int, memory_budget: float = MEMORY_BUDGET
 ) -> Made:
-    """So many made-up vectors and queries; taken from the folder where they are there, and left there."""
+    """So many made-up vectors and queries, built by a process of their own, or those that are in the folder already."""
     store = folder / f"made-up-{dimension}-{count}-{recall:g}-{queries}-{memory_budget:g}"
     if not (store / BUILT).exists():
         shutil.rmtree(store, ignore_errors=True)
-        return build(store, made_up(count + queries, dimension), count, dimension, recall, memory_budget)
-    return Made(store, np.load(store / QUERIES), orjson.loads((store / BUILT).read_bytes()))
+        how = map(str, (count, dimension, recall, queries, memory_budget))
+        subprocess.run([sys.executable, "-m", "benchmarks._indexed", str(store), *how], check=True)
+    return Made(store, np.load(store / QUERIES), **orjson.loads((store / BUILT).read_bytes()))
 
 
 def build(
@@ -93,14 +99,17 @@ def build(
     folder = collection_folder(store, COLLECTION)
     for one in (folder.path, folder.segments, folder.generations, folder.runs):
         storage.make_folder(one)
+    sampler = Sampler()
+    sampler.start()
     began = time.perf_counter()
     shape = SegmentShape(1, SCHEMA, dimension, store_text=False, recall=recall, memory_budget=memory_budget)
     write(folder, indexed(), shape)
     seconds += time.perf_counter() - began
+    peak = sampler.stop()
     queries = np.concatenate(left)
     np.save(store / QUERIES, queries)
-    (store / BUILT).write_bytes(orjson.dumps(seconds))
-    return Made(store, queries, seconds)
+    (store / BUILT).write_bytes(orjson.dumps({"seconds": seconds, "peak": peak}))
+    return Made(store, queries, seconds, peak)
 
 
 def _rows(first: int, vectors: Vectors, rng: np.random.Generator) -> Rows:
@@ -148,3 +157,14 @@ def write(folder: CollectionFolder, blocks: Iterator[Vectors], shape: SegmentSha
         )
         generation = replace(generation, contract=agreed(entries, shape.recall))
         generations.publish(folder, generation)
+
+
+def main() -> None:
+    """Build what `made` gives."""
+    store, count, dimension, recall, queries, memory_budget = sys.argv[1:]
+    vectors = made_up(int(count) + int(queries), int(dimension))
+    build(Path(store), vectors, int(count), int(dimension), float(recall), float(memory_budget))
+
+
+if __name__ == "__main__":
+    main()

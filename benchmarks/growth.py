@@ -4,7 +4,9 @@ Made-up vectors are written as a run writes them (`_indexed`), at ten thousand, 
 each stands one index of FAISS's over the same vectors, of the kind that most segments have, built with the same
 parameters and asked with the same effort (`_beside`); nothing tunes it, and it holds no contract. Single queries of
 both take turns on one thread, all queries in each of five rounds. An exponent is the slope of log time over log count
-(least squares): ours may be larger than FAISS's by 0.05, which is noise.
+(least squares): ours may be larger than FAISS's by 0.05, which is noise. The memory of a build is the most that its
+process holds of its own, with what it has imported and the 50,000 vectors that are made up at a time; pages of files,
+which the system takes back when memory is short, are not counted.
 
     python -m benchmarks.growth [--sizes 10000 100000 1000000] [--dimension 256] [--keep DIR] [--figures FILE]
 
@@ -211,6 +213,18 @@ def asking(one: Made, count: int) -> tuple[list[Figure], Times]:
     return seen, times
 
 
+def building(one: Made, count: int) -> list[Figure]:
+    """What a build holds; none where the system does not tell."""
+    if one.peak is None:
+        return []
+    what, group = f"{count:,} vectors", f"{GROUP}: memory of a build"
+    share = one.peak / (count * one.queries[:1].nbytes)
+    return [
+        figure(group, what, "most of its own", [one.peak / 2**20], "MiB"),
+        figure(group, what, "of the vectors", [share]),
+    ]
+
+
 def exponents(sizes: Sequence[int], times: Sequence[Times]) -> list[Figure]:
     """How building and asking grow."""
     counts = [math.log(size) for size in sizes]
@@ -249,6 +263,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="parecido-") as temporary:
         for count in sizes:
             one = made(options.keep or Path(temporary), count, options.dimension, options.recall, options.queries)
+            told(options.figures, building(one, count))
             told(options.figures, serving(one, count, options.seconds, options.starts, count == sizes[-1]))
             seen, times = asking(one, count)
             told(options.figures, seen)

@@ -19,13 +19,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -37,6 +35,7 @@ import numpy.typing as npt
 import orjson
 from tokenizers import Tokenizer
 
+from benchmarks._machine import Sampler
 from indexer import models
 from indexer.build import build
 from indexer.config import DEFAULT_MODEL, CollectionSettings
@@ -120,28 +119,6 @@ def write_items(path: Path, count: int, run: str) -> ItemCounts:
     return ItemCounts(*expected[run], rejected=0, held=0)
 
 
-class Sampler(threading.Thread):
-    """Watches how much memory of this process is of its own making."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.peak: int | None = None
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        """Look until told to stop."""
-        statm = Path("/proc/self/statm")
-        while statm.exists() and not self._over.wait(0.02):
-            _, resident, shared = statm.read_text().split()[:3]
-            self.peak = max(self.peak or 0, (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE"))
-
-    def stop(self) -> int | None:
-        """The most that was seen, in bytes; None where it cannot be seen."""
-        self._over.set()
-        self.join()
-        return self.peak
-
-
 def child(items: Path, store: Path, rebuild: bool) -> None:
     """One run with the stub in this process; prints its report as JSON."""
     model = StubModel()
@@ -161,7 +138,8 @@ def measure(count: int, runs: Sequence[str], folder: Path) -> dict[str, dict[str
         found = {}
         for run in runs:
             expected = write_items(items, count, run)
-            command = [sys.executable, __file__, "--child", str(items), str(store), *["rebuilt"] * (run == "rebuilt")]
+            command = [sys.executable, "-m", "benchmarks.memory", "--child", str(items), str(store)]
+            command += ["rebuilt"] * (run == "rebuilt")
             out = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
             found[run] = json.loads(out)
             _print(count, run, found[run])

@@ -2,7 +2,8 @@
 
 The documentation of the Python standard library: `python -m indexer.demo OUT.jsonl` writes every public module, class,
 function and method of the running interpreter that has a docstring, one JSON object a line, sorted by id. The same
-interpreter writes the same bytes every time. Modules named after OUT.jsonl are the only ones that are written.
+interpreter writes the same bytes every time. Modules named after OUT.jsonl are the only ones that are written, and one
+of which nothing is documented is an error.
 
 Public means that no component of the name begins with an underscore. Properties count as methods. What a class inherits
 from another public class is not repeated; what comes from a private one counts as its own. An object that is known
@@ -143,6 +144,9 @@ def main(arguments: list[str]) -> int:
             failed += 1
     wanted = arguments[1:]
     items = {item.id: item for item in collect(names) if not wanted or item.metadata["module"] in wanted}
+    if nothing := sorted({*wanted} - {item.metadata["module"] for item in items.values()}):
+        sys.stderr.write(f"Nothing is documented in {', '.join(nothing)}: name public modules, as os.path is one.\n")
+        return 2
     with Path(arguments[0]).open("w", encoding="utf-8", newline="\n") as out:
         out.writelines(_line(items[name]) for name in sorted(items))
     sys.stderr.write(f"{len(items)} items; {failed} modules could not be imported.\n")

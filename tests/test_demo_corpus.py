@@ -156,3 +156,12 @@ def test_a_run_that_fails_keeps_the_corpus_that_was_there(tmp_path, monkeypatch)
 def test_without_a_file_name_the_command_says_what_is_missing(capsys):
     assert main([]) == 2
     assert "python -m indexer.demo OUT.jsonl [MODULE]..." in capsys.readouterr().err
+
+
+def test_a_module_of_which_nothing_is_documented_is_named_and_nothing_is_written(tmp_path):
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("the old corpus\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"ended with 2; .*Nothing is documented in _io, jsn: name public modules"):
+        write_corpus(path, ("json", "jsn", "_io"))
+    assert path.read_text(encoding="utf-8") == "the old corpus\n"
+    assert list(tmp_path.iterdir()) == [path]
