@@ -19,7 +19,7 @@ Rows = npt.NDArray[np.int64]
 
 DECIMALS = 6
 """Float32 vectors carry about seven digits: six decimals of a cosine are what can be told apart."""
-_UNITS = 10.0**DECIMALS
+_UNITS, _ZERO = np.array(10.0**DECIMALS), np.array(0.0)  # arrays, for a number is made one at every use
 BLOCK_BYTES = 1 << 20
 """Of what is compared at a time, in float64."""
 
@@ -65,19 +65,27 @@ def similarity_to_rows(a: Vectors, vectors: Vectors, rows: Rows, which: Rows | N
 
     What is compared at a time fits into a core's own cache.
     """
-    wide, exact = a.astype(np.float64), np.empty(len(rows))
+    wide = a.astype(np.float64)
     block = max(1, BLOCK_BYTES // (2 * wide[:1].nbytes))
+    if len(rows) <= block:
+        return _rounded(_products(wide, vectors, rows, which))
+    exact = np.empty(len(rows))
     for start in range(0, len(rows), block):
         some = slice(start, start + block)
-        own = wide if which is None else wide.take(which[some], axis=0)
-        np.vecdot(vectors.take(rows[some], axis=0).astype(np.float64), own, out=exact[some])
+        exact[some] = _products(wide, vectors, rows[some], None if which is None else which[some])
     return _rounded(exact)
+
+
+def _products(wide: Similarities, vectors: Vectors, rows: Rows, which: Rows | None) -> Similarities:
+    own = wide if which is None else wide.take(which, axis=0)
+    products: Similarities = np.vecdot(vectors.take(rows, axis=0).astype(np.float64), own)
+    return products
 
 
 def _rounded(exact: Similarities) -> Similarities:
     """To what can be told apart, in place: what float32 makes a row longer than 1 does not reach the last digit."""
     exact *= _UNITS
     np.rint(exact, exact)
-    exact += 0.0  # turns -0.0 into 0.0
+    exact += _ZERO  # turns -0.0 into 0.0
     exact /= _UNITS
     return exact

@@ -72,7 +72,8 @@ def found(one: Built, limit: int, effort: int, passing: Mask | None) -> Figure:
     return figure(shares)
 
 
-def test_each_figure_is_what_a_search_with_that_effort_finds(one: Built) -> None:
+def test_each_figure_is_what_a_search_with_that_effort_finds(one: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "AT_ONCE", 32)  # so that the queries are compared in several goes
     index, passages, _ = one
     ties = 0.01 if index.kind == "pq" else 2e-4  # which of codes that are as near come first is FAISS's own choice
     tried: Counter[int] = Counter()
@@ -104,7 +105,7 @@ def test_an_index_is_asked_for_nothing_twice(one: Built, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("block", [64, 8192])
 def test_what_is_nearest_is_what_numpy_has(monkeypatch: pytest.MonkeyPatch, several: bool, block: int) -> None:
-    monkeypatch.setattr(nearest, "BLOCK_ITEMS", block)
+    monkeypatch.setattr(nearest, "BLOCK_SCORES", 40 * block)
     rng = np.random.default_rng(4)
     vectors = clustered(rng, 2000)
     items = np.sort(np.concatenate([np.arange(900), rng.integers(900, size=1100)])).astype(np.uint32)

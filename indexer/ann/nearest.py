@@ -15,7 +15,8 @@ from indexer.ann.opened import Mask
 from indexer.ann.passages import Passages, Queries, let_go
 from indexer.vectors import Vectors
 
-BLOCK_ITEMS = 8192
+BLOCK_SCORES = 1 << 22
+"""Figures that are held at a time, one an item and query, and some copies of them."""
 
 Scores = npt.NDArray[np.float32]
 """(queries, n)"""
@@ -27,8 +28,9 @@ def nearest(passages: Passages, queries: Queries, masks: Sequence[Mask | None], 
     It is minus infinity where there are fewer; the item that a query is of is none of them.
     """
     best = [np.full((len(queries.vectors), count), -np.inf, dtype=np.float32) for _ in masks]
-    for first in range(0, passages.item_count, BLOCK_ITEMS):
-        last = min(first + BLOCK_ITEMS, passages.item_count)
+    block = max(1, BLOCK_SCORES // max(1, len(queries.vectors)))
+    for first in range(0, passages.item_count, block):
+        last = min(first + block, passages.item_count)
         scores = _of_items(passages, queries.vectors, first, last)
         let_go(passages.vectors)
         own = np.flatnonzero((queries.own >= first) & (queries.own < last))

@@ -23,7 +23,7 @@ from indexer.ann.nearest import Scores, nearest
 from indexer.ann.opened import AnnIndex, Mask
 from indexer.ann.passages import Passages, Queries, let_go
 from indexer.ann.ways import Plan, plan, quick_way
-from indexer.vectors import Rows
+from indexer.vectors import Rows, Vectors
 
 AS_NEAR = 2e-6
 """Two similarities that differ by less may be equal: they are summed in float32."""
@@ -46,6 +46,8 @@ FETCH, EXTRA = 4, 4
 """Passages fetched for each item at most, as those that are near are hardly ever all of its own, and besides."""
 SPREAD = 1.25
 """How many more are fetched than so many items have on average, where some have several."""
+AT_ONCE = 128
+"""Queries whose candidates are compared at a time: there may be thousands of each."""
 GATHERED, WITHIN = 4096, 8192
 """Vectors that are compared, and rows within which they lie, before their pages are let go of: each brings others
 around it into memory, as much as two megabytes."""
@@ -198,7 +200,7 @@ class _Answers:
             if (filter, stage) not in self._known:
                 self._known[filter, stage] = self._coded(stage, mask)
             few, scores = self._known[filter, stage]
-            return _best(few[:, : how.effort].astype(np.int64), scores[:, : how.effort], how.fetch)
+            return _best(few[:, : how.effort], scores[:, : how.effort], how.fetch)
         if (0, how.effort) not in self._known:
             self._known[0, how.effort] = self._walked(how.effort)
         few, scores = self._known[0, how.effort]
@@ -210,33 +212,41 @@ class _Answers:
     def _coded(self, stage: int, mask: Mask | None) -> tuple[Few, Scores]:
         """The best rows by their codes, in this order."""
         passing = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
-        _, rows = self._index.search(self._queries, min(stage, passing), 0, mask)
-        return rows.astype(np.int32), self._compared(rows)
+        few = self._index.search(self._queries, min(stage, passing), 0, mask)[1].astype(np.int32)
+        return few, self._compared(few)
 
     def _walked(self, effort: int) -> tuple[Few, Scores]:
         """As many rows as any plan fetches, in the order of the index, or where its figures are not true, in theirs."""
         most = self._most[effort]
-        _, rows = self._index.search(self._queries, most if self._index.true else effort, effort)
-        scores = self._compared(rows)
-        if not self._index.true:
-            rows, scores = _best(rows, scores, most)
+        few = self._index.search(self._queries, most if self._index.true else effort, effort)[1].astype(np.int32)
+        scores = self._compared(few)
+        if self._index.true:
+            return few, scores
+        rows, scores = _best(few, scores, most)
         return rows.astype(np.int32), scores
 
-    def _compared(self, rows: Rows) -> Scores:
-        """How similar each row is to its query; minus infinity where there is none. They are read as they lie."""
+    def _compared(self, rows: Few) -> Scores:
+        """How similar each row is to its query; minus infinity where there is none."""
+        starts = range(0, len(rows) or 1, AT_ONCE)
+        return np.concatenate([self._some(rows[at : at + AT_ONCE], self._queries[at : at + AT_ONCE]) for at in starts])
+
+    def _some(self, rows: Few, queries: Vectors) -> Scores:
+        """The same of some queries. The rows are read as they lie."""
         vectors, order = np.asarray(self._vectors), rows.ravel().argsort(kind="stable")
         rising, which = rows.ravel()[order], order // rows.shape[1]
         scores = np.full(rows.size, -np.inf, dtype=np.float32)
         start = int(np.searchsorted(rising, 0))
         while start < len(rising):
             end = min(start + GATHERED, int(np.searchsorted(rising, rising[start] + WITHIN)))
-            scores[order[start:end]] = np.vecdot(vectors[rising[start:end]], self._queries[which[start:end]])
+            scores[order[start:end]] = np.vecdot(vectors[rising[start:end]], queries[which[start:end]])
             let_go(vectors)
             start = end
         return scores.reshape(rows.shape)
 
 
-def _best(rows: Rows, scores: Scores, count: int) -> tuple[Rows, Scores]:
+def _best(rows: Few, scores: Scores, count: int) -> tuple[Rows, Scores]:
     """The `count` most similar rows of each query, best first."""
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :count].astype(np.int64)
-    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    starts = range(0, len(scores) or 1, AT_ONCE)
+    some = (np.argsort(-scores[at : at + AT_ONCE], axis=1, kind="stable") for at in starts)
+    order = np.concatenate([one[:, :count].astype(np.int32) for one in some])
+    return np.take_along_axis(rows, order, axis=1).astype(np.int64), np.take_along_axis(scores, order, axis=1)
