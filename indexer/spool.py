@@ -148,7 +148,7 @@ class Spool:
             pa.array([place.file for _, place, _ in self._rows], pa.string()),
             pa.array([place.line for _, place, _ in self._rows], pa.uint64()),
             pa.array([item and item.text for item in payload], pa.large_string()),
-            pa.array([item and orjson.dumps(dict(item.metadata)) for item in payload], pa.large_binary()),
+            pa.array([item and _encoded(item) for item in payload], pa.large_binary()),
         ]
         self._sequence += len(self._rows)
         return pa.record_batch(columns, schema=_SCHEMA)
@@ -158,6 +158,11 @@ class Spool:
             file = OutputFile(self._path(number))
             self._files[number] = file, pa.ipc.new_stream(file, _SCHEMA)
         return self._files[number][1]
+
+
+def _encoded(item: Item) -> bytes:
+    """The metadata as JSON; a copy, because what orjson returns keeps 4 KiB of memory, however short it is."""
+    return bytes(memoryview(orjson.dumps(dict(item.metadata))))
 
 
 def _sorted(table: pa.Table) -> Partition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from indexer.snapshot import Snapshot
 from service import shown
 from service.shown import LARGE, Shown
 
+STATM = Path("/proc/self/statm")
 QUERIES = random_vectors(np.random.default_rng(3), 2, 8)
 SCHEMA = {
     "kind": FieldType.STRING,
@@ -113,6 +115,27 @@ def test_what_is_kept_stays_within_its_bound(snapshot: Snapshot) -> None:
     for turn in range(200):
         kept(own, found[turn % 7 : turn % 60])
         assert sum(size for half in (own._young, own._old) for _, size in half.values()) <= 20_000 + LARGE
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="the system does not tell how much memory there is")
+def test_what_is_kept_takes_about_the_memory_that_it_is_counted_with(tmp_path: Path) -> None:
+    vectors = random_vectors(np.random.default_rng(5), 4000, 8)
+    items = [prepared(f"i{at}", vectors[at : at + 1], {"note": f"note {at}"}) for at in range(4000)]
+    snapshot = publish_items(tmp_path, [items], schema=SCHEMA)
+    found, own, include = scored(snapshot, count=4000), Shown(), ("metadata", "text")
+    as_they_stand(found, include)  # so that what is read is in memory already
+    before = own_memory()
+    for _ in range(2):
+        for at in range(0, 4000, 100):
+            kept(own, found[at : at + 100], include)
+    assert len(own._young) == 4000
+    assert own_memory() - before < 4 * sum(size for _, size in own._young.values())
+
+
+def own_memory() -> int:
+    """Bytes of this process that are not of a file."""
+    _, resident, shared = STATM.read_text().split()[:3]
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE")
 
 
 def test_a_large_hit_is_not_kept_and_shown_all_the_same(tmp_path: Path, read: list[Scored]) -> None:
