@@ -92,7 +92,7 @@ def build(
             seconds -= time.perf_counter() - began  # to make them up is no part of building
             if wanted:
                 yield block[:wanted]
-            left.append(block[wanted:])
+            left.append(block[wanted:].copy())  # a view would hold the whole block
             wanted = max(0, wanted - len(block))
             began = time.perf_counter()
 
