@@ -1,14 +1,16 @@
 """Does a collection that was kept up by many small runs answer as fast as one that was built at once?
 
 Made-up items are indexed; then each small run adds two, changes two and removes one, anywhere. The store that this
-leaves stands beside one that is built from the same rows at once: both must give the same hits, the first from at most
-12 segments, and it may take at most 1.3 times as long for a query. It leaves with code 1 where one of these fails.
+leaves stands beside one that is built from the same rows at once: both must give the same hits where all are to be
+found, the first from at most 12 segments, and it may take at most 1.3 times as long for a query as people ask it. It
+leaves with code 1 where one of these fails.
 
     python -m benchmarks.small_runs [--items 10000] [--runs 1000] [--queries 1000] [--dir FOLDER]
 
 No data is needed. A stub stands in the model's place, as in `memory`, and queries are vectors, so that what is timed is
 the search alone. Each query is put to both stores, one right after the other, and another one first each time; a figure
-is the median of all queries, and the ratio that of the two medians.
+is the median of all queries, and the ratio that of the two medians. How much is found of what is nearest is a matter of
+each index; what is compared is asked for once more, and exactly.
 """
 
 from __future__ import annotations
@@ -45,7 +47,12 @@ GROUP = "After many small runs, beside a fresh build"
 AIMS = {
     "segments": Aim("at most", MOST_SEGMENTS),
     "with other hits": Aim("at most", 0),
-    "median time, ratio": Aim("at most", LIMIT),
+    "median time, ratio": Aim(
+        "at most",
+        LIMIT,
+        "two segments are asked, one of which has rows to leave out, and each by some calls to FAISS and numpy, which "
+        "weigh the more the sooner a fresh index answers; next would be one scan for all that is small",
+    ),
 }
 FILTERS: Mapping[str, Any] = {"no filter": None, "a filter": {"year": {"$gte": 2013}}}
 
@@ -119,10 +126,12 @@ def no_model() -> NoReturn:
 
 
 def ask(snapshot: Snapshot, vector: Sequence[float], filter: Any) -> tuple[float, list[tuple[str, float]]]:
-    """Seconds, and the hits."""
+    """Seconds of a search, and the hits of an exact one."""
     began = time.perf_counter()
-    hits = search(snapshot, no_model, Query(vector=vector, filter=filter))["hits"]
-    return time.perf_counter() - began, [(hit["id"], hit["similarity"]) for hit in hits]
+    search(snapshot, no_model, Query(vector=vector, filter=filter))
+    seconds = time.perf_counter() - began
+    hits = search(snapshot, no_model, Query(vector=vector, filter=filter, exact=True))["hits"]
+    return seconds, [(hit["id"], hit["similarity"]) for hit in hits]
 
 
 def compare(stores: Stores, count: int, filter: Any) -> tuple[float, float, int]:
