@@ -224,9 +224,8 @@ class Part:
             figures = found.figures.reshape(-1)[at]
         rows = self.items_of(passages)
         own = exclude.row if exclude is not None and exclude.segment is segment else -1
-        if own >= 0 or (
-            len(passages) and min(passages[0], passages[-1]) < 0
-        ):  # -1 is last of one query, first of several
+        short = len(passages) > 0 and min(passages[0], passages[-1]) < 0  # -1 is last of one query, first of several
+        if own >= 0 or short:
             keep = (passages >= 0) & (rows != own)
             passages, rows, figures = passages[keep], rows[keep], figures[keep]
         items = len(rows) if segment.one_passage_an_item else len(set(rows.tolist()))

@@ -26,8 +26,8 @@ SURE_VECTORS = 40_000, 500_000
 """Vectors among which a walk is quicker than a scan of codes even so. Among fewer the scan is; among more, a walk that
 looks far enough takes as long on processors whose instructions are wide, and may not find enough at all."""
 LINKS = 32
-"""Neighbours of a node of a graph; twice as many on its lowest level. With 20, as much is found among 40,000 embeddings
-of texts with a seventh less to compare, but among a million vectors in clusters a walk takes a quarter longer."""
+"""Neighbours of a node of a graph; twice as many on its lowest level. With fewer a walk among some ten thousand is
+quicker, but among a million it has to look farther for as much, and takes longer."""
 PQ_DIMENSIONS = 8
 """Dimensions must be a multiple of it for 4-bit codes of 4 dimensions each, two to a byte."""
 

@@ -15,8 +15,8 @@ from indexer.ann.opened import Mask
 from indexer.ann.passages import Passages, Queries, let_go
 from indexer.vectors import Vectors
 
-BLOCK_SCORES = 1 << 22
-"""Figures that are held at a time, one an item and query, and some copies of them."""
+BLOCK_ITEMS, BLOCK_SCORES = 8192, 1 << 22
+"""Items that are compared at a time, and figures that are held at a time, one an item and query, with some copies."""
 
 Scores = npt.NDArray[np.float32]
 """(queries, n)"""
@@ -28,7 +28,7 @@ def nearest(passages: Passages, queries: Queries, masks: Sequence[Mask | None], 
     It is minus infinity where there are fewer; the item that a query is of is none of them.
     """
     best = [np.full((len(queries.vectors), count), -np.inf, dtype=np.float32) for _ in masks]
-    block = max(1, BLOCK_SCORES // max(1, len(queries.vectors)))
+    block = min(BLOCK_ITEMS, max(1, BLOCK_SCORES // max(1, len(queries.vectors))))
     for first in range(0, passages.item_count, block):
         last = min(first + block, passages.item_count)
         scores = _of_items(passages, queries.vectors, first, last)
