@@ -27,8 +27,8 @@ def test_a_graph_that_is_measured_with_its_own_items_finds_what_it_found_with_he
     made.add(np.ascontiguousarray(known.vectors))
     path = tmp_path / "graph"
     with path.open("wb") as file:
-        kinds.write(made, file.write)
-    index, nothing = AnnIndex(kinds.read(str(path)), kind), np.empty((0, 0), np.float32)
+        kinds.write(made, kind, file.write)
+    index, nothing = AnnIndex(kinds.read(str(path), kind), kind), np.empty((0, 0), np.float32)
     truth = {(rung.limit, rung.effort): rung.figure for rung in measured(index, known, held)}
     naive = {(rung.limit, rung.effort): rung.figure for rung in measured(index, known, known.some(400))}
     found, queries = again.measured_again(path, index, known, [], nothing)

@@ -9,10 +9,11 @@ An index proposes candidates for the exact rescoring that follows in `search`, a
 
 `choose` says which one suits how many vectors, `build` builds and tunes it, `open_index` opens it, `propose` asks it,
 `measured_again` says what it finds when some of its items are gone.
-What an index that may leave something out was found to find, at which effort, is its `Ladder`. Only `kinds` and
-`opened` import faiss.
+What an index that may leave something out was found to find, at which effort, is its `Ladder`. Only `kinds`, `codes`
+and `opened` import faiss.
 
-File: FAISS's own format, read memory-mapped (IO_FLAG_MMAP_IFC), so that every process on a machine shares one copy.
+File: FAISS's own format, or of 4-bit codes what `codes` says, read memory-mapped, so that every process on a machine
+shares one copy.
 """
 
 from indexer.ann.again import measured_again

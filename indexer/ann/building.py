@@ -147,6 +147,6 @@ def _written(index: Any, entry: IndexEntry, file: OutputFile) -> IndexEntry:
         at += length
         return length
 
-    kinds.write(index, write)
+    kinds.write(index, entry.kind, write)
     frame = Frame(tuple(regions), digest.hexdigest())
     return replace(entry, frame=frame)

@@ -14,6 +14,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from indexer.ann import codes
 from indexer.ann.choice import LINKS, Kind
 from indexer.vectors import Vectors
 
@@ -23,17 +24,8 @@ UPPER_LINKS = 2
 """Room for a node's neighbours on upper levels: 1.03 on average, for of LINKS nodes one has LINKS of them."""
 TRAINING_VECTORS = 4096
 """As many as k-means takes for 16 centroids."""
-PQ_BLOCK = 32
-"""Rows whose codes FAISS keeps together, see `unpacked`."""
 ROUNDING = 2.0**-11
 """Most that half precision moves a component of a row of length 1."""
-FARTHER = 1e-3
-"""By how much more than the nearest code a stored one may miss its vector, as a squared distance: two centroids may be
-as near but for rounding."""
-
-Codes = npt.NDArray[np.uint8]
-
-_PERMUTED = (0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15)
 
 
 def empty(kind: Kind, dimension: int) -> faiss.Index:
@@ -41,11 +33,8 @@ def empty(kind: Kind, dimension: int) -> faiss.Index:
     metric = faiss.METRIC_INNER_PRODUCT
     if kind == "exact":
         return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, metric)
-    if kind == "pq":  # one list: a scan of all, unlike plain fast scan with a way to leave rows out
-        index = faiss.index_factory(dimension, f"IVF1,PQ{dimension // 4}x4fs", metric)
-        index.by_residual = False
-        index.pq.cp.min_points_per_centroid = 1
-        return index
+    if kind == "pq":
+        return codes.empty(dimension)
     index = faiss.index_factory(dimension, f"HNSW{LINKS},{'SQfp16' if kind == 'hnsw' else 'SQ8'}", metric)
     index.hnsw.efConstruction = EF_CONSTRUCTION
     return index
@@ -69,9 +58,9 @@ def reserve(index: faiss.Index, count: int) -> None:
     A vector of C++ that is made smaller keeps its room.
     """
     if index.ntotal == 0:
-        codes = faiss.downcast_index(index.storage)
+        storage = faiss.downcast_index(index.storage)
         lowest = faiss.vector_to_array(index.hnsw.cum_nneighbor_per_level)[1]
-        rooms = (codes.codes, count * codes.code_size), (index.hnsw.neighbors, count * (int(lowest) + UPPER_LINKS))
+        rooms = (storage.codes, count * storage.code_size), (index.hnsw.neighbors, count * (int(lowest) + UPPER_LINKS))
         for vector, size in rooms:
             vector.resize(size)
             vector.resize(0)
@@ -85,18 +74,18 @@ def write_exact(blocks: Iterable[Vectors], count: int, dimension: int, to: Calla
         to(memoryview(codec.sa_encode(block)))
 
 
-def write(index: faiss.Index, to: Callable[[memoryview], int]) -> None:
+def write(index: faiss.Index, kind: Kind, to: Callable[[Any], int]) -> None:
     """Hand over the bytes of the index's file, piece by piece."""
-    faiss.write_index(index, faiss.PyCallbackIOWriter(to))
+    codes.write(index, to) if kind == "pq" else faiss.write_index(index, faiss.PyCallbackIOWriter(to))
 
 
-def read(path: str) -> faiss.Index:
+def read(path: str, kind: Kind) -> faiss.Index:
     """The index in a file, memory-mapped; raises RuntimeError.
 
     FAISS compares a graph with itself: that every row is on levels that there are, has the room for its neighbours
     there, and leads to none that there is not. It does so without holding the interpreter, unlike what Python would do.
     """
-    return faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
+    return codes.read(path) if kind == "pq" else faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
 
 
 def read_whole(path: str) -> faiss.Index:
@@ -119,9 +108,7 @@ def unsound(index: faiss.Index, kind: Kind) -> str | None:
     if kind == "exact":
         return None
     if kind == "pq":
-        lists = faiss.downcast_InvertedLists(index.invlists)
-        ids = faiss.rev_swig_ptr(lists.get_ids(0), lists.list_size(0))
-        return None if np.array_equal(ids, np.arange(index.ntotal)) else "its rows are not numbered in their order"
+        return codes.unsound(index)
     return _unsound_graph(index.hnsw, index.ntotal)
 
 
@@ -172,7 +159,7 @@ def _mapped(vector: Any) -> npt.NDArray[Any]:
 def first_unlike(index: faiss.Index, kind: Kind, first: int, vectors: Vectors) -> int | None:
     """The first row that is not what it was built of, `vectors` (n, d) being those of the rows from `first` on."""
     if kind == "pq":
-        unlike = ~_as_near_as_can_be(index, first, vectors)
+        unlike = ~codes.as_near_as_can_be(index, first, vectors)
     else:
         kept = index.reconstruct_n(first, len(vectors))
         if kind == "hnsw-sq8":
@@ -183,36 +170,3 @@ def first_unlike(index: faiss.Index, kind: Kind, first: int, vectors: Vectors) -
             unlike = ~(np.abs(kept - vectors) <= ROUNDING).all(axis=1)
     rows = np.flatnonzero(unlike)
     return first + int(rows[0]) if len(rows) else None
-
-
-def _as_near_as_can_be(index: faiss.Index, first: int, vectors: Vectors) -> npt.NDArray[np.bool_]:
-    """Whether each vector's code is the nearest there is, or as near but for rounding."""
-    kept = index.pq.decode(_repacked(unpacked(index, first, first + len(vectors))))
-    best = index.pq.decode(index.pq.compute_codes(np.ascontiguousarray(vectors)))
-    missed = ((vectors - kept) ** 2).sum(axis=1)
-    near: npt.NDArray[np.bool_] = missed <= ((vectors - best) ** 2).sum(axis=1) + FARTHER
-    return near
-
-
-def unpacked(index: faiss.Index, first: int, last: int) -> Codes:
-    """The 4-bit codes of some rows (last - first, sub-quantizers), out of the order in which fast scan reads them.
-
-    32 rows are kept together. For each two sub-quantizers in turn there are 16 bytes of the first and 16 of the second;
-    byte j has the codes of rows p(j) and p(j) + 16 in its lower and upper half, with p as in FAISS's pq4_pack_codes.
-    """
-    lists = faiss.downcast_InvertedLists(index.invlists)
-    from_block, to_block = first // PQ_BLOCK, -(-last // PQ_BLOCK)
-    codes = faiss.rev_swig_ptr(lists.get_codes(0), -(-index.ntotal // PQ_BLOCK) * lists.block_size)
-    blocks = codes.reshape(-1, index.pq.M // 2, 2, 16)[from_block:to_block]
-    rows = np.empty((len(blocks), PQ_BLOCK, index.pq.M), dtype=np.uint8)
-    for at, row in enumerate(_PERMUTED):
-        for odd in (0, 1):
-            rows[:, row, odd::2] = blocks[:, :, odd, at] & 15
-            rows[:, row + 16, odd::2] = blocks[:, :, odd, at] >> 4
-    start = first - from_block * PQ_BLOCK
-    return rows.reshape(-1, index.pq.M)[start : start + last - first]
-
-
-def _repacked(codes: Codes) -> Codes:
-    """Two codes to a byte, as a product quantizer has them."""
-    return np.ascontiguousarray(codes[:, 0::2] | codes[:, 1::2] << 4)

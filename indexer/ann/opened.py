@@ -173,7 +173,7 @@ def open_index(path: Path, count: int, dimension: int, entry: IndexEntry | None 
             f"{str(path)!r} is not an index of {count} vectors of {dimension} dimensions.", path=path
         )
     try:
-        index = kinds.read(str(path))
+        index = kinds.read(str(path), kind)
     except (RuntimeError, MemoryError) as error:
         reason = (str(error).strip().splitlines() or ["it asks for too much memory"])[-1]
         raise CorruptGeneration(f"{str(path)!r} is not an index that FAISS can read ({reason}).", path=path) from error
