@@ -6,7 +6,7 @@ counts, where there is a log of queries, is the figure of those for which less i
 What is nearest is told by comparing with every passage.
 
 One walk of a graph serves every effort, limit and filter that would have it look as far, and one scan of 4-bit codes
-every effort, for the candidates of a lower one are the first of those of a higher.
+every effort and limit with the same filter, for the candidates of a lower one are the first of those of a higher.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FETCH, EXTRA = 4, 4
 SPREAD = 1.25
 """How many more are fetched than so many items have on average, where some have several."""
 AT_ONCE = 128
-"""Queries whose candidates are compared at a time: there may be thousands of each."""
+"""Queries that are asked, and whose candidates are compared, at a time: there may be thousands of each."""
 GATHERED, WITHIN = 4096, 8192
 """Vectors that are compared, and rows within which they lie, before their pages are let go of: each brings others
 around it into memory, as much as two megabytes."""
@@ -71,15 +71,14 @@ def measured(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Run
     items = [passages.live, *drawn_filters(passages)]
     near = nearest(passages, queries, items, LIMITS[-1])
     masks = [passages.mask(mask) for mask in items]
-    trials = {
-        limit: [
-            _Trial(index, passages, queries, limit, at, mask, best[:, :limit])
-            for at, (mask, best) in enumerate(zip(masks, near, strict=True))
-        ]
+    trials = [
+        _Trial(index, passages, queries, limit, at, mask, best[:, :limit])
+        for at, (mask, best) in enumerate(zip(masks, near, strict=True))
         for limit in LIMITS
-    }
-    answers = _Answers(index, passages, queries, (trial for some in trials.values() for trial in some))
-    return tuple(rung for limit in LIMITS for rung in _rungs(limit, trials[limit], answers))
+    ]
+    answers = _Answers(index, passages, queries, trials)
+    found = [(trial.limit, _found(trial, answers)) for trial in trials]  # all limits of a filter in turn
+    return tuple(rung for limit in LIMITS for rung in _rungs(limit, [figures for of, figures in found if of == limit]))
 
 
 def drawn_filters(passages: Passages) -> list[Mask]:
@@ -93,17 +92,23 @@ def drawn_filters(passages: Passages) -> list[Mask]:
     return masks
 
 
-def _rungs(limit: int, trials: Sequence[_Trial], answers: _Answers) -> list[Rung]:
-    rungs: list[Rung] = []
-    seen: list[list[tuple[int, Figure]]] = [[] for _ in trials]
-    for effort in trials[0].efforts:
-        for trial, figures in zip(trials, seen, strict=True):
-            if not _settled(figures):
-                figures.append((effort, trial.finds(effort, answers)))
-        last = [figures[-1][1] for figures in seen]
-        rungs.append(Rung(limit, effort, last[0], min(last[1:], key=lambda one: one.low)))
-        if all(map(_settled, seen)):
+def _found(trial: _Trial, answers: _Answers) -> list[tuple[int, Figure]]:
+    """What each effort finds, up to the one that settles it."""
+    figures: list[tuple[int, Figure]] = []
+    for effort in trial.efforts:
+        if _settled(figures):
             break
+        figures.append((effort, trial.finds(effort, answers)))
+    return figures
+
+
+def _rungs(limit: int, found: Sequence[Sequence[tuple[int, Figure]]]) -> list[Rung]:
+    """Of what is found without a filter, and with each: as many rungs as the longest; the last figure of the others."""
+    efforts = [effort for effort, _ in max(found, key=len)]
+    rungs = []
+    for at, effort in enumerate(efforts):
+        last = [figures[min(at, len(figures) - 1)][1] for figures in found]
+        rungs.append(Rung(limit, effort, last[0], min(last[1:], key=lambda one: one.low)))
     return rungs
 
 
@@ -188,7 +193,9 @@ class _Answers:
     def __init__(self, index: AnnIndex, passages: Passages, queries: Queries, trials: Iterable[_Trial]) -> None:
         self._index, self._vectors, self._queries = index, passages.vectors, queries.vectors
         self._most: dict[int, int] = {}
-        self._known: dict[tuple[int, int], tuple[Few, Scores]] = {}
+        self._walks: dict[int, tuple[Few, Scores]] = {}
+        self._codes: tuple[int, Few, Scores] | None = None
+        self._groups = _groups(len(self._queries))
         for trial in trials:
             for how in (one for effort in trial.efforts if (one := trial.plan(effort))):
                 self._most[how.effort] = max(how.fetch, self._most.get(how.effort, 0))
@@ -196,39 +203,44 @@ class _Answers:
     def to(self, how: Plan, filter: int, mask: Mask | None) -> tuple[Rows, Scores]:
         """The rows that a search gets by that plan, -1 where one does not pass, and their similarities."""
         if how.way == "codes":
-            stage = next(stage for stage in STAGES if stage >= how.effort)
-            if (filter, stage) not in self._known:
-                self._known[filter, stage] = self._coded(stage, mask)
-            few, scores = self._known[filter, stage]
-            return _best(few[:, : how.effort], scores[:, : how.effort], how.fetch)
-        if (0, how.effort) not in self._known:
-            self._known[0, how.effort] = self._walked(how.effort)
-        few, scores = self._known[0, how.effort]
+            return _best(*self._coded(how.effort, filter, mask), how.fetch)
+        if how.effort not in self._walks:
+            self._walks[how.effort] = self._walked(how.effort)
+        few, scores = self._walks[how.effort]
         rows = few[:, : how.fetch].astype(np.int64)
         if mask is not None:
             rows[(rows >= 0) & ~mask[rows]] = -1
         return rows, scores[:, : how.fetch]
 
-    def _coded(self, stage: int, mask: Mask | None) -> tuple[Few, Scores]:
-        """The best rows by their codes, in this order."""
-        passing = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
-        few = self._index.search(self._queries, min(stage, passing), 0, mask)[1].astype(np.int32)
-        return few, self._compared(few)
+    def _coded(self, effort: int, filter: int, mask: Mask | None) -> tuple[Few, Scores]:
+        """So many of the best rows by their codes, in this order; those of one filter are held at a time."""
+        if self._codes is None or self._codes[0] != filter or self._codes[1].shape[1] < effort:
+            passing = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
+            stage = min(passing, next(stage for stage in STAGES if stage >= effort))
+            self._codes = None
+            few = self._asked(stage, 0, mask)
+            self._codes = filter, few, self._compared(few)
+        _, few, scores = self._codes
+        return few[:, :effort], scores[:, :effort]
 
     def _walked(self, effort: int) -> tuple[Few, Scores]:
         """As many rows as any plan fetches, in the order of the index, or where its figures are not true, in theirs."""
         most = self._most[effort]
-        few = self._index.search(self._queries, most if self._index.true else effort, effort)[1].astype(np.int32)
+        few = self._asked(most if self._index.true else effort, effort)
         scores = self._compared(few)
         if self._index.true:
             return few, scores
         rows, scores = _best(few, scores, most)
         return rows.astype(np.int32), scores
 
+    def _asked(self, k: int, effort: int, mask: Mask | None = None) -> Few:
+        """About the k rows nearest to each query, as the index gives them."""
+        some = (self._index.search(self._queries[at], k, effort, mask)[1].astype(np.int32) for at in self._groups)
+        return np.concatenate([*some])
+
     def _compared(self, rows: Few) -> Scores:
         """How similar each row is to its query; minus infinity where there is none."""
-        starts = range(0, len(rows) or 1, AT_ONCE)
-        return np.concatenate([self._some(rows[at : at + AT_ONCE], self._queries[at : at + AT_ONCE]) for at in starts])
+        return np.concatenate([self._some(rows[at], self._queries[at]) for at in self._groups])
 
     def _some(self, rows: Few, queries: Vectors) -> Scores:
         """The same of some queries. The rows are read as they lie."""
@@ -246,7 +258,11 @@ class _Answers:
 
 def _best(rows: Few, scores: Scores, count: int) -> tuple[Rows, Scores]:
     """The `count` most similar rows of each query, best first."""
-    starts = range(0, len(scores) or 1, AT_ONCE)
-    some = (np.argsort(-scores[at : at + AT_ONCE], axis=1, kind="stable") for at in starts)
+    some = (np.argsort(-scores[at], axis=1, kind="stable") for at in _groups(len(scores)))
     order = np.concatenate([one[:, :count].astype(np.int32) for one in some])
     return np.take_along_axis(rows, order, axis=1).astype(np.int64), np.take_along_axis(scores, order, axis=1)
+
+
+def _groups(count: int) -> list[slice]:
+    """Of so many queries, those that are compared at a time; one without any where there are none."""
+    return [slice(start, start + AT_ONCE) for start in range(0, count or 1, AT_ONCE)]
