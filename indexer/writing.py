@@ -24,6 +24,7 @@ from indexer.ann import Advance, Aim, IndexEntry, Logged, Passages, nothing_logg
 from indexer.columns import Hashes, MappedTable, item_schema, metadata_columns, numbers, to_hashes
 from indexer.config import MEMORY_BUDGET
 from indexer.items import Schema, hash_content, hash_id
+from indexer.memory import give_back
 from indexer.report import Progress, Stopwatch
 from indexer.segment import (
     ANN,
@@ -222,6 +223,7 @@ def write_ann(
 ) -> tuple[Sealed, IndexEntry]:
     """Build the index of a segment from its vectors and passages, by default those in the same folder, and write it."""
     source = source or folder
+    give_back()
     with storage.disk(source / VECTORS, "read"):
         vectors = map_vectors(source / VECTORS, passages, dimension)
         items = numbers(MappedTable(source / PASSAGES).table["item"])

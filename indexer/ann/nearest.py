@@ -15,7 +15,7 @@ from indexer.ann.opened import Mask
 from indexer.ann.passages import Passages, Queries, let_go
 from indexer.vectors import Vectors
 
-BLOCK_ITEMS, BLOCK_SCORES = 8192, 1 << 22
+BLOCK_ITEMS, BLOCK_SCORES = 8192, 1 << 20
 """Items that are compared at a time, and figures that are held at a time, one an item and query, with some copies."""
 
 Scores = npt.NDArray[np.float32]

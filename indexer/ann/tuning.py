@@ -235,12 +235,17 @@ class _Answers:
 
     def _asked(self, k: int, effort: int, mask: Mask | None = None) -> Few:
         """About the k rows nearest to each query, as the index gives them."""
-        some = (self._index.search(self._queries[at], k, effort, mask)[1].astype(np.int32) for at in self._groups)
-        return np.concatenate([*some])
+        rows = np.empty((len(self._queries), k), dtype=np.int32)
+        for at in self._groups:
+            rows[at] = self._index.search(self._queries[at], k, effort, mask)[1]
+        return rows
 
     def _compared(self, rows: Few) -> Scores:
         """How similar each row is to its query; minus infinity where there is none."""
-        return np.concatenate([self._some(rows[at], self._queries[at]) for at in self._groups])
+        scores = np.empty(rows.shape, dtype=np.float32)
+        for at in self._groups:
+            scores[at] = self._some(rows[at], self._queries[at])
+        return scores
 
     def _some(self, rows: Few, queries: Vectors) -> Scores:
         """The same of some queries. The rows are read as they lie."""
@@ -258,11 +263,12 @@ class _Answers:
 
 def _best(rows: Few, scores: Scores, count: int) -> tuple[Rows, Scores]:
     """The `count` most similar rows of each query, best first."""
-    some = (np.argsort(-scores[at], axis=1, kind="stable") for at in _groups(len(scores)))
-    order = np.concatenate([one[:, :count].astype(np.int32) for one in some])
+    order = np.empty((len(scores), min(count, scores.shape[1])), dtype=np.int32)
+    for at in _groups(len(scores)):
+        order[at] = np.argsort(-scores[at], axis=1, kind="stable")[:, :count]
     return np.take_along_axis(rows, order, axis=1).astype(np.int64), np.take_along_axis(scores, order, axis=1)
 
 
 def _groups(count: int) -> list[slice]:
-    """Of so many queries, those that are compared at a time; one without any where there are none."""
-    return [slice(start, start + AT_ONCE) for start in range(0, count or 1, AT_ONCE)]
+    """Of so many queries, those that are compared at a time."""
+    return [slice(start, start + AT_ONCE) for start in range(0, count, AT_ONCE)]
