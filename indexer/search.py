@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, repeat
+from itertools import chain, groupby, repeat
 from operator import itemgetter, neg
 from typing import NamedTuple
 
@@ -27,6 +27,8 @@ from indexer.vectors import Vectors, similarity, similarity_to_rows
 
 FETCH = 4
 """Passages fetched at first for each item wanted, where a search is exact."""
+FEW = 2
+"""So many passages for each item wanted are sooner compared than looked through for those that need not be."""
 
 Hit = tuple[Segment, int, int, float]
 """What becomes a `Scored`, once it is known to be on the page."""
@@ -135,8 +137,11 @@ def _compared(proposed: Sequence[Candidates], queries: Vectors, count: int) -> l
     for one in proposed:
         passages, rows = one.passages, one.rows
         if len(queries) == 1:
-            end = bisect_right(one.figures.tolist(), -least, key=neg)
-            passages, rows = passages[:end], rows[:end]
+            if least > -np.inf:
+                end = bisect_right(one.figures.tolist(), -least, key=neg)
+                if not end:
+                    continue
+                passages, rows = passages[:end], rows[:end]
             scores = similarity_to_rows(queries, one.vectors, passages)
         else:
             scores = similarity(queries, one.vectors.take(passages, axis=0)).max(axis=0)
@@ -147,11 +152,10 @@ def _compared(proposed: Sequence[Candidates], queries: Vectors, count: int) -> l
 
 
 def _least(proposed: Sequence[Candidates], count: int) -> float:
-    """What a figure must reach for its passage to be on the page, as far as figures tell."""
-    if len(proposed) == 1 and proposed[0].folded:
-        best = proposed[0].figures
-    else:
-        best = -np.sort(-np.concatenate([np.empty(0), *(one.best for one in proposed)]))
+    """What a figure must reach for its passage to be on the page, as far as figures tell; anything where few are left."""
+    if sum(len(one.rows) for one in proposed) <= FEW * count:
+        return -np.inf
+    best = sorted(chain.from_iterable(one.best.tolist() for one in proposed), reverse=True)
     if len(best) <= count:
         return -np.inf
-    return float(best[count - 1]) - 2 * max(one.error for one in proposed)
+    return best[count - 1] - 2 * max(one.error for one in proposed)

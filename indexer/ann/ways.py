@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from indexer.ann.choice import Kind
@@ -32,6 +33,8 @@ MARGIN = 1.25
 """How many more are fetched than would pass on average."""
 SPARE = 8
 """And how many besides."""
+REMEMBERED = 1024
+"""Plans that are not made anew: small segments are searched in about as much time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Plan:
         return self.way not in ("codes", "walk")
 
 
+@lru_cache(REMEMBERED)
 def plan(
     kind: Kind,
     count: int,
