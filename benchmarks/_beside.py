@@ -55,8 +55,8 @@ def on_files(snapshot: Snapshot, recall: float | None = None) -> Bare:
     """FAISS on the index files of a snapshot, with the effort that the project takes where so much is to be found."""
     asked = []
     for part in snapshot.segments:
-        index = faiss.read_index(str(part.segment.folder / ANN), faiss.IO_FLAG_MMAP_IFC)
         kind, effort = _kind(part.segment.entry.index), _effort(snapshot, part.segment.entry.index, recall)
+        index = kinds.read(str(part.segment.folder / ANN), kind)
         if effort is None and kind.startswith("hnsw"):
             index = faiss.downcast_index(index.storage)
         asked.append(_asked(index, kind, np.asarray(part.segment.vectors), effort))

@@ -143,7 +143,13 @@ class Embedding:
             elif reasons:
                 self.hold(pending)
             else:
-                yield Prepared(pending.item, spans, hashes, vectors[rows])
+                yield Prepared(pending.item, spans, hashes, _taken(vectors, rows))
+
+
+def _taken(vectors: Vectors, rows: list[int]) -> Vectors:
+    """Some rows; where they follow each other, as they nearly always do, without a copy."""
+    first, end = rows[0], rows[-1] + 1
+    return vectors[first:end] if rows == [*range(first, end)] else vectors[rows]
 
 
 def _published(window: Window, vectors: Vectors, trusted: set[str]) -> set[int]:

@@ -152,10 +152,10 @@ def _compared(proposed: Sequence[Candidates], queries: Vectors, count: int) -> l
 
 
 def _least(proposed: Sequence[Candidates], count: int) -> float:
-    """What a figure must reach for its passage to be on the page, as far as figures tell; anything where few are left."""
+    """What a figure must reach for its passage to be on the page, as far as figures tell; any will do of few."""
     if sum(len(one.rows) for one in proposed) <= FEW * count:
         return -np.inf
-    best = sorted(chain.from_iterable(one.best.tolist() for one in proposed), reverse=True)
+    best: list[float] = sorted(chain.from_iterable(one.best.tolist() for one in proposed), reverse=True)
     if len(best) <= count:
         return -np.inf
     return best[count - 1] - 2 * max(one.error for one in proposed)

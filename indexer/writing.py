@@ -1,9 +1,9 @@
 """How do items become segments on disk?
 
-Nobody refers to a segment before a manifest does, so that a half-written one is only a leftover. Segments are closed at
-a size that bounds what is held of one: some 100 bytes for each item and passage, and of its index all of a graph, about
-three quarters of what its vectors take, or of 4-bit codes, a thirty-second; an exact one is written as it is made. The
-format is specified in `segment`.
+Nobody refers to a segment before a manifest does, so that a half-written one is only a leftover. Until one is full,
+nothing is held of it, see `aside`; it is closed at a size that bounds what is held then: some 100 bytes for each item
+while its look-up is sorted, and of its index all of a graph, about three quarters of what its vectors take, or of 4-bit
+codes, a thirty-second; an exact one is written as it is made. The format is specified in `segment`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from indexer import ann, storage
 from indexer.ann import Advance, Aim, IndexEntry, Logged, Passages, nothing_logged
+from indexer.aside import Aside
 from indexer.columns import Hashes, MappedTable, item_schema, metadata_columns, numbers, to_hashes
 from indexer.config import MEMORY_BUDGET
 from indexer.items import Schema, hash_content, hash_id
@@ -41,6 +42,9 @@ from indexer.segment import (
 from indexer.storage import CollectionFolder, OutputFile, Sealed
 from indexer.vectors import Vectors
 
+_HASHES = pa.schema(
+    [pa.field(name, pa.uint64(), nullable=False) for name in ("id_high", "id_low", "content_high", "content_low")]
+)
 SEGMENT_BYTES = 1 << 30
 """Vectors in one segment: a million of 256 dimensions are one graph, which answers several times as fast as four would.
 A graph over twice as many would take twice the memory while it is built."""
@@ -100,21 +104,18 @@ class SegmentWriter:
     def __init__(self, folder: Path, shape: SegmentShape) -> None:
         self._folder = storage.add_folder(folder)
         self._shape = shape
-        self._ids: list[Hashes] = []
-        self._contents: list[Hashes] = []
         self._count = 0
         self._passages = 0
-        self._passage_batches: list[pa.RecordBatch] = []
-        self._item_file, self._passage_file = OutputFile(folder / ITEMS), OutputFile(folder / PASSAGES)
-        self._vector_file = OutputFile(folder / VECTORS)
+        self._hashes = Aside(folder / f"{IDS}.aside", _HASHES)
+        self._passage_rows = Aside(folder / f"{PASSAGES}.aside", PASSAGE_SCHEMA)
+        self._item_file, self._vector_file = OutputFile(folder / ITEMS), OutputFile(folder / VECTORS)
         self._items = pa.ipc.new_file(self._item_file, item_schema(shape.schema, shape.store_text))
-        self._passage_rows = pa.ipc.new_file(self._passage_file, PASSAGE_SCHEMA)
 
     def __enter__(self) -> SegmentWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for file in (self._item_file, self._passage_file, self._vector_file):
+        for file in (self._hashes, self._passage_rows, self._item_file, self._vector_file):
             file.close()
 
     @property
@@ -130,12 +131,12 @@ class SegmentWriter:
     def append(self, rows: Rows) -> None:
         """Append items in the form of the files; no id may come twice."""
         count = len(rows.ids)
-        self._ids.append(rows.ids)
-        self._contents.append(rows.contents)
+        halves = [*rows.ids.T, *rows.contents.T]
+        self._hashes.add(pa.record_batch([pa.array(np.ascontiguousarray(half)) for half in halves], schema=_HASHES))
         self._items.write_batch(rows.items)
         item = np.repeat(np.arange(self._count, self._count + count, dtype=np.uint32), rows.counts)
         columns = [pa.array(item), rows.starts, rows.ends, rows.hashes]
-        self._passage_batches.append(pa.record_batch(columns, schema=PASSAGE_SCHEMA))
+        self._passage_rows.add(pa.record_batch(columns, schema=PASSAGE_SCHEMA))
         for vectors in rows.vectors:
             self._vector_file.write(np.ascontiguousarray(vectors, dtype="<f4"))
         self._count += count
@@ -163,19 +164,13 @@ class SegmentWriter:
         )
 
     def _sealed_passages(self) -> Sealed:
-        """As one batch, so that a reader maps it and copies nothing; no longer held when the index is built."""
-        batches, self._passage_batches = self._passage_batches, []
-        if batches:
-            table = pa.Table.from_batches(batches).combine_chunks()
-            self._passage_rows.write_batch(table.to_batches()[0])
-        self._passage_rows.close()
-        return self._passage_file.seal()
+        """As one batch, so that a reader maps it and copies nothing."""
+        return _write_whole(self._folder / PASSAGES, self._passage_rows.whole())
 
     def _look_up(self) -> Sealed:
         """That of all items, of whose hashes nothing is held afterwards."""
-        ids, self._ids = np.concatenate(self._ids), []
-        contents, self._contents = np.concatenate(self._contents), []
-        return write_ids(self._folder, ids, contents)
+        columns = [column.to_numpy() for column in self._hashes.whole()]
+        return write_ids(self._folder, np.column_stack(columns[:2]), np.column_stack(columns[2:]))
 
 
 def _rows(prepared: Sequence[Prepared], shape: SegmentShape) -> Rows:
@@ -206,8 +201,12 @@ def write_ids(folder: Path, ids: Hashes, contents: Hashes) -> Sealed:
         "content_low": contents[order, 1],
         "row": order.astype(np.uint32),
     }
-    batch = pa.record_batch({name: pa.array(values) for name, values in columns.items()})
-    with OutputFile(folder / IDS) as file:
+    return _write_whole(folder / IDS, pa.record_batch({name: pa.array(values) for name, values in columns.items()}))
+
+
+def _write_whole(path: Path, batch: pa.RecordBatch) -> Sealed:
+    """Write an Arrow file of one batch."""
+    with OutputFile(path) as file:
         with pa.ipc.new_file(file, batch.schema) as out:
             out.write_batch(batch)
         return file.seal()
