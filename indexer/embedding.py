@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -84,19 +85,20 @@ class Embedding:
         Progress advances by an item at a time. Raises CorruptGeneration for a published file that is not what was
         published, StorageError for a cache that is damaged, and whatever the model and the meter raise.
         """
-        trusted: set[str] = set()
-        prompt = self.model.fingerprint.document_prompt
-        for window in windows(pending, prompt, self.chunker):
-            vectors = np.empty((len(window.texts), self.model.fingerprint.dimension), dtype=np.float32)
-            known = _published(window, vectors, trusted) if self.reuse else set[int]()
-            missing = [row for row in range(len(window.texts)) if row not in known]
-            known = self.cache.fill(window.keys(missing, prompt), missing, vectors)
-            missing = [row for row in missing if row not in known]
-            refused: dict[int, str | None] = self._withheld(window, missing)
-            refused |= self._embed(window, [row for row in missing if row not in refused], vectors)
-            self._count(window, [row for row in missing if row not in refused], len(refused))
-            if prepared := list(self._prepared(window, vectors, refused)):
-                yield prepared
+        prepare = partial(self._prepare, trusted=set())
+        yield from filter(None, map(prepare, windows(pending, self.model.fingerprint.document_prompt, self.chunker)))
+
+    def _prepare(self, window: Window, trusted: set[str]) -> list[Prepared]:
+        """The items of one window."""
+        vectors = np.empty((len(window.texts), self.model.fingerprint.dimension), dtype=np.float32)
+        known = _published(window, vectors, trusted) if self.reuse else set[int]()
+        missing = [row for row in range(len(window.texts)) if row not in known]
+        known = self.cache.fill(window.keys(missing, self.model.fingerprint.document_prompt), missing, vectors)
+        missing = [row for row in missing if row not in known]
+        refused: dict[int, str | None] = self._withheld(window, missing)
+        refused |= self._embed(window, [row for row in missing if row not in refused], vectors)
+        self._count(window, [row for row in missing if row not in refused], len(refused))
+        return list(self._prepared(window, vectors, refused))
 
     def _withheld(self, window: Window, missing: list[int]) -> dict[int, str | None]:
         keys = window.keys(missing, self.model.fingerprint.document_prompt)

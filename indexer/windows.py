@@ -69,8 +69,9 @@ def windows(pending: Iterable[Pending], prompt: str, chunker: Chunker) -> Iterat
         items.append(item)
         characters += len(item.item.text)
         if len(items) >= WINDOW_ITEMS or characters >= WINDOW_CHARACTERS:
-            yield _split(items, prompt, chunker)
+            made = [_split(items, prompt, chunker)]
             items, characters = [], 0
+            yield made.pop()  # what was handed over is not held
     if items:
         yield _split(items, prompt, chunker)
 

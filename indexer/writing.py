@@ -259,12 +259,14 @@ def write_segments(
     while batch is not None:
         id = f"{shape.number:06d}-{secrets.token_hex(4)}"
         with SegmentWriter(scratch / id, shape) as writer:
-            while batch is not None and not writer.full:
+            while batch is not None:
                 with watch.stage("write"):
                     writer.append(batch) if isinstance(batch, Rows) else writer.add(batch)
-                batch = next(batches, None)
+                batch = None  # not held while the next is made, or the index built
+                batch = None if writer.full else next(batches, None)
             with watch.stage("write"):
                 entries.append(_finish(writer, scratch, folder, progress))
+        batch = next(batches, None)
     return entries
 
 
