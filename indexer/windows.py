@@ -62,18 +62,24 @@ class Need:
 
 
 def windows(pending: Iterable[Pending], prompt: str, chunker: Chunker) -> Iterator[Window]:
-    """All items, window by window, split into passages."""
+    """All items, window by window, split into passages; what was handed over is not held."""
+    source = iter(pending)
+    while items := _some(source):
+        made = [_split(items, prompt, chunker)]
+        del items
+        yield made.pop()
+
+
+def _some(pending: Iterator[Pending]) -> list[Pending]:
+    """The items of the next window."""
     items: list[Pending] = []
     characters = 0
     for item in pending:
         items.append(item)
         characters += len(item.item.text)
         if len(items) >= WINDOW_ITEMS or characters >= WINDOW_CHARACTERS:
-            made = [_split(items, prompt, chunker)]
-            items, characters = [], 0
-            yield made.pop()  # what was handed over is not held
-    if items:
-        yield _split(items, prompt, chunker)
+            break
+    return items
 
 
 def needs(
