@@ -50,8 +50,8 @@ AIMS = {
     "median time, ratio": Aim(
         "at most",
         LIMIT,
-        "a second segment, however small, is asked and compared by calls of its own to FAISS and numpy, two tenths of "
-        "a millisecond, which weigh the more the sooner a fresh index answers; next would be one comparison for all",
+        "a second segment, however small, is asked and compared by calls of its own to FAISS and numpy, which weigh "
+        "the more the sooner a fresh index answers; next would be one comparison for all",
     ),
 }
 FILTERS: Mapping[str, Any] = {"no filter": None, "a filter": {"year": {"$gte": 2013}}}

@@ -60,11 +60,11 @@ def test_a_batch_that_is_written_is_not_held(tmp_path: Path, monkeypatch: pytest
 def test_a_window_that_was_handed_over_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "WINDOW_ITEMS", 4)
     chunker: Chunker = Whole()  # type: ignore[assignment]
-    pending = (Pending(Item(str(at), f"text {at}", {}), None, Place("f", at)) for at in range(10))
+    pending = (Pending(Item(str(at), f"text {at}", {}), None, Place(__file__, at)) for at in range(10))
     made, sizes = windows.windows(pending, "", chunker), []
     while (window := next(made, None)) is not None:
         sizes.append(len(window.items))
         window = None
         gc.collect()
-        assert not any(isinstance(one, Pending) for one in gc.get_objects())
+        assert not [one for one in gc.get_objects() if type(one) is Pending and one.place.file == __file__]
     assert sizes == [4, 4, 2]
