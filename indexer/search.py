@@ -27,8 +27,6 @@ from indexer.vectors import Vectors, similarity, similarity_to_rows
 
 FETCH = 4
 """Passages fetched at first for each item wanted, where a search is exact."""
-FEW = 2
-"""So many passages for each item wanted are sooner compared than looked through for those that need not be."""
 
 Hit = tuple[Segment, int, int, float]
 """What becomes a `Scored`, once it is known to be on the page."""
@@ -137,11 +135,10 @@ def _compared(proposed: Sequence[Candidates], queries: Vectors, count: int) -> l
     for one in proposed:
         passages, rows = one.passages, one.rows
         if len(queries) == 1:
-            if least > -np.inf:
-                end = bisect_right(one.figures.tolist(), -least, key=neg)
-                if not end:
-                    continue
-                passages, rows = passages[:end], rows[:end]
+            end = bisect_right(one.figures.tolist(), -least, key=neg)
+            if not end:
+                continue
+            passages, rows = passages[:end], rows[:end]
             scores = similarity_to_rows(queries, one.vectors, passages)
         else:
             scores = similarity(queries, one.vectors.take(passages, axis=0)).max(axis=0)
@@ -152,9 +149,7 @@ def _compared(proposed: Sequence[Candidates], queries: Vectors, count: int) -> l
 
 
 def _least(proposed: Sequence[Candidates], count: int) -> float:
-    """What a figure must reach for its passage to be on the page, as far as figures tell; any will do of few."""
-    if sum(len(one.rows) for one in proposed) <= FEW * count:
-        return -np.inf
+    """What a figure must reach for its passage to be on the page, as far as figures tell."""
     best: list[float] = sorted(chain.from_iterable(one.best.tolist() for one in proposed), reverse=True)
     if len(best) <= count:
         return -np.inf
