@@ -325,3 +325,13 @@ def assert_whole(store: Path, rows: list[dict[str, Any]], stand_in: StandIn) -> 
     scored = zip(texts, np.round(figures[:-1] @ figures[-1], 6), strict=True)
     hits = search(snapshot, lambda: stand_in, Query(text=QUERY, limit=100))["hits"]
     assert [(h["id"], h["similarity"]) for h in hits] == sorted(scored, key=lambda s: (-s[1], s[0]))
+
+
+STATM = Path("/proc/self/statm")
+"""Where Linux tells how much memory a process has."""
+
+
+def own_memory() -> int:
+    """Bytes of this process that are not of a file."""
+    _, resident, shared = STATM.read_text().split()[:3]
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE")

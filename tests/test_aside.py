@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from support import STATM, own_memory
 
 from indexer.aside import Aside
 from indexer.errors import StorageError
 
-STATM = Path("/proc/self/statm")
 SCHEMA = pa.schema([pa.field("number", pa.uint64(), nullable=False), pa.field("hash", pa.binary(16))])
 
 
@@ -35,10 +34,6 @@ def test_many_batches_are_one_in_their_order(tmp_path: Path, counts: list[int]) 
 
 @pytest.mark.skipif(not STATM.exists(), reason="the system does not tell how much memory there is")
 def test_what_is_put_aside_is_not_held(tmp_path: Path) -> None:
-    def own_memory() -> int:
-        _, resident, shared = STATM.read_text().split()[:3]
-        return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE")
-
     aside, one = Aside(tmp_path / "aside", SCHEMA), batch(0, 50_000)
     aside.add(one)
     before = own_memory()

@@ -114,7 +114,11 @@ def test_a_limit_on_the_size_of_files_is_a_storage_error_that_leaves_a_whole_gen
 
 
 @pytest.mark.parametrize(
-    "name", ["items.arrow", "ids.arrow", "passages.arrow", "vectors.f32", "ann.faiss", "000.arrows"]
+    "name",
+    [
+        *("items.arrow", "ids.arrow", "passages.arrow", "vectors.f32", "ann.faiss", "000.arrows"),
+        *("ids.arrow.aside", "passages.arrow.aside"),
+    ],
 )
 def test_whichever_file_cannot_be_written_the_error_names_it(
     place: Place, monkeypatch: pytest.MonkeyPatch, name: str

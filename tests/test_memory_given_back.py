@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from support import STATM, own_memory
 
 from indexer.memory import give_back
 
-STATM = Path("/proc/self/statm")
 BYTES = 700
 """Of one piece, more than Python's own allocator takes."""
-
-
-def own_memory() -> int:
-    """Bytes in memory that no file backs."""
-    _, resident, shared = STATM.read_text().split()[:3]
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE")
 
 
 @pytest.mark.skipif(not STATM.exists(), reason="the system does not tell how much memory there is")

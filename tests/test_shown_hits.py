@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from support import prepared, publish_items, random_vectors
+from support import STATM, own_memory, prepared, publish_items, random_vectors
 
 from indexer import hits
 from indexer.answers import Include
@@ -22,7 +21,6 @@ from indexer.snapshot import Snapshot
 from service import shown
 from service.shown import LARGE, Shown
 
-STATM = Path("/proc/self/statm")
 QUERIES = random_vectors(np.random.default_rng(3), 2, 8)
 SCHEMA = {
     "kind": FieldType.STRING,
@@ -130,12 +128,6 @@ def test_what_is_kept_takes_about_the_memory_that_it_is_counted_with(tmp_path: P
             kept(own, found[at : at + 100], include)
     assert len(own._young) == 4000
     assert own_memory() - before < 4 * sum(size for _, size in own._young.values())
-
-
-def own_memory() -> int:
-    """Bytes of this process that are not of a file."""
-    _, resident, shared = STATM.read_text().split()[:3]
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE")
 
 
 def test_a_large_hit_is_not_kept_and_shown_all_the_same(tmp_path: Path, read: list[Scored]) -> None:
