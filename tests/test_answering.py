@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from indexer import queries
@@ -26,8 +27,11 @@ PLAIN = Query()
 def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
     """Asks some queries, so many times, each answered by that work; says which were answered on the loop."""
 
-    def ask(work: Callable[[], None], times: int, *asked: Query) -> list[bool]:
+    def ask(work: Callable[[], None], times: int, *asked: Query, passages: int = 1) -> list[bool]:
         on_loop = []
+
+        def resolve(_: object, query: Query) -> SimpleNamespace:
+            return SimpleNamespace(filter=query.filter, vectors=np.zeros((passages, 8), dtype=np.float32))
 
         def answer(*_: object) -> list[tuple[()]]:
             on_loop.append(threading.current_thread() is threading.main_thread())
@@ -40,7 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
                 for query in asked or (PLAIN,):
                     await answering.search(served, query, never)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(queries, "resolve", lambda _, query: SimpleNamespace(filter=query.filter))
+        monkeypatch.setattr(queries, "resolve", resolve)
         monkeypatch.setattr(queries, "answer", answer)
         monkeypatch.setattr(queries, "find_each", answer)
         monkeypatch.setattr(queries, "answered", answer_shown)
@@ -80,9 +84,22 @@ def test_what_only_waits_beside_the_loop_comes_back_to_it_and_leaves_it_again(
     assert asked(lambda: time.sleep(50 * QUICK), 3) == [False, True, False]
 
 
-@pytest.mark.parametrize("query", [Query(limit=FEW + 1), Query(limit=1, offset=FEW)])
+HARD = [Query(limit=FEW + 1), Query(limit=1, offset=FEW), Query(exact=True), Query(recall=0.99)]
+
+
+@pytest.mark.parametrize("query", HARD)
 def test_what_may_take_long_never_comes_to_the_loop(asked: Callable[..., list[bool]], query: Query) -> None:
     assert asked(lambda: None, 3, query) == [False] * 3
+
+
+def test_a_query_of_several_passages_never_comes_to_the_loop(asked: Callable[..., list[bool]]) -> None:
+    assert asked(lambda: None, 3, passages=2) == [False] * 3
+
+
+@pytest.mark.parametrize("query", HARD)
+def test_what_takes_long_says_nothing_of_what_does_not(asked: Callable[..., list[bool]], query: Query) -> None:
+    works = iter([lambda: None, toil, lambda: None])
+    assert asked(lambda: next(works)(), 1, PLAIN, query, PLAIN) == [False, False, True]
 
 
 def by(field: str) -> Query:

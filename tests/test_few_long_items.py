@@ -12,7 +12,7 @@ import pytest
 from indexes import Judge, clustered, first_try, members
 from support import prepared, publish_items, random_vectors
 
-from indexer.ann import Kind, Plan, Proposal
+from indexer.ann import Kind, Plan, Proposal, tuning
 from indexer.candidates import Part
 from indexer.filters.tree import OneOf
 from indexer.search import Asked, nearest
@@ -38,9 +38,13 @@ def test_every_one_of_a_few_long_items_is_found_in_a_few_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, own: str | None, names: tuple[str, ...] | None
 ) -> None:
     first_try(kind, monkeypatch)
+    monkeypatch.setattr(tuning, "LEAST", 1)
     rng = np.random.default_rng(1)
     items = books(rng)
     snapshot = publish_items(tmp_path, [items], deleted=["b3"], recall=0.95)
+    (segment,) = snapshot.generation.segments
+    assert segment.index is not None
+    assert segment.index.kind == kind
     looks: list[object] = []
     proposed = Part._proposed
 
@@ -67,6 +71,22 @@ def test_every_one_of_a_few_long_items_is_found_in_a_few_looks(
             scores = similarity(one.vectors, items[int(hit.segment.id(hit.row)[1:])].vectors)[0]
             best = hit.segment.passages_of(hit.row).start + int(scores.argmax())
             assert hit.passage == best, "the first of its best passages"
+
+
+@pytest.mark.parametrize("count", [1, 4, 6, BOOKS])
+@pytest.mark.parametrize("kind", ["pq", "hnsw"])
+def test_items_too_few_to_measure_an_index_with_are_searched_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, count: int
+) -> None:
+    first_try(kind, monkeypatch)
+    items = books(np.random.default_rng(1))[:count]
+    snapshot = publish_items(tmp_path, [items], recall=0.95)
+    (segment,) = snapshot.generation.segments
+    assert segment.index is not None
+    assert (segment.index.kind, segment.index.ladder) == ("exact", ())
+    query = items[0].vectors[:1]
+    found = [(hit.segment.id(hit.row), hit.similarity) for hit in nearest(snapshot, Asked(query, 10))]
+    assert found == Judge(items).expected(query, lambda _: True)
 
 
 def test_a_query_of_several_passages_finds_every_one_of_them(tmp_path: Path) -> None:

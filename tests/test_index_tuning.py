@@ -6,15 +6,18 @@ The judge is numpy, and the index asked for each effort, limit and filter by its
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from indexes import KINDS, clustered
+from support import random_vectors
 
 from indexer.ann import AnnIndex, Figure, Kind, Mask, Passages, Queries, kinds, nearest, plan, propose, tuning
 from indexer.ann.ladder import figure
-from indexer.ann.tuning import drawn_filters, measured, to_fetch
+from indexer.ann.trial_filters import SECTIONS, SHARES, drawn, sections, trial_filters
+from indexer.ann.tuning import measured, to_fetch
 from indexer.ann.ways import quick_way
 from indexer.vectors import normalise
 
@@ -83,12 +86,13 @@ def test_each_figure_is_what_a_search_with_that_effort_finds(one: Built, monkeyp
             assert rung.figure.recall == pytest.approx(expected.recall, abs=ties)
             assert rung.figure.low == pytest.approx(expected.low, abs=2 * ties)
             tried[rung.limit] += 1
-        worst = min(found(one, rung.limit, rung.effort, mask).recall for mask in drawn_filters(passages))
+        worst = min(found(one, rung.limit, rung.effort, mask).recall for mask in trial_filters(passages, index.kind))
         assert rung.filtered.recall == pytest.approx(worst, abs=ties) or rung.filtered.low >= tuning.NEARLY
     assert tried.total() > 1, "it is so easy that nothing was compared"
 
 
 def test_an_index_is_asked_for_nothing_twice(one: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "AT_ONCE", len(one[2].vectors))
     index, asked = one[0], Counter[Any]()
     search = AnnIndex.search
 
@@ -99,7 +103,7 @@ def test_an_index_is_asked_for_nothing_twice(one: Built, monkeypatch: pytest.Mon
     monkeypatch.setattr(AnnIndex, "search", noted)
     rungs = len(measured(*one))
     assert set(asked.values()) == {1}
-    assert len(asked) < (1 + len(tuning.SHARES)) * rungs / 2
+    assert len(asked) < (1 + len(trial_filters(one[1], index.kind))) * rungs / 2
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -122,17 +126,39 @@ def test_what_is_nearest_is_what_numpy_has(monkeypatch: pytest.MonkeyPatch, seve
 
 
 @pytest.mark.parametrize("deleted", [False, True])
-def test_filters_pass_the_share_that_they_are_for_each_within_the_one_before(deleted: bool) -> None:
+@pytest.mark.parametrize(("filters", "shares"), [(drawn, SHARES), (sections, SECTIONS)], ids=["drawn", "sections"])
+def test_filters_pass_the_share_that_they_are_for_each_within_the_one_before(
+    deleted: bool, filters: Callable[[Passages], list[Mask]], shares: tuple[float, ...]
+) -> None:
     rng = np.random.default_rng(5)
     items = np.sort(np.concatenate([np.arange(3000), rng.integers(3000, size=5000)])).astype(np.uint32)
     live = rng.random(3000) < 0.7 if deleted else None
-    passages = Passages(np.zeros((8000, 8), dtype=np.float32), items, live)
+    passages = Passages(random_vectors(rng, 8000, 8), items, live)
     counted = 8000 if live is None else int(live[items].sum())
     before = np.ones(3000, dtype=np.bool_) if live is None else live
-    for share, mask in zip(tuning.SHARES, drawn_filters(passages), strict=True):
+    for share, mask in zip(shares, filters(passages), strict=True):
         assert share * counted <= mask[items].sum() < share * counted + passages.sizes.max()
         assert not (mask & ~before).any()
         before = mask
+
+
+def test_what_a_section_lets_pass_is_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two clusters, one is a half."""
+    monkeypatch.setattr("indexer.ann.trial_filters.BLOCK", 100)
+    rng = np.random.default_rng(6)
+    centres = random_vectors(rng, 2, 32)
+    which = rng.permutation(np.arange(2000) % 2)
+    passages = Passages(normalise(centres[which] + 0.05 * random_vectors(rng, 2000, 32)))
+    half, quarter = sections(passages)
+    (passing,) = set(which[half])
+    assert half.sum() == 1000
+    assert set(which[quarter]) == {passing}
+
+
+def test_an_index_is_tried_with_sections_where_codes_tell_the_nearest() -> None:
+    passages = Passages(random_vectors(np.random.default_rng(7), 600, 16))
+    counts = {kind: len(trial_filters(passages, kind)) for kind in KINDS}
+    assert counts == {kind: len(SHARES) + (len(SECTIONS) if kind == "pq" else 0) for kind in KINDS}
 
 
 @pytest.mark.parametrize(

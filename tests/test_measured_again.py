@@ -34,7 +34,8 @@ from indexer.ann import (
     propose,
     to_fetch,
 )
-from indexer.ann.tuning import SHARES, drawn_filters, measured
+from indexer.ann.trial_filters import SECTIONS, SHARES, trial_filters
+from indexer.ann.tuning import measured
 from indexer.ann.ways import quick_way
 from indexer.describe import describe
 from indexer.recall import too_little, why_again
@@ -118,8 +119,9 @@ def test_with_six_percent_deleted_the_figures_are_those_of_the_live_items(
     expected = part.live.copy()
     expected[of_items if index.walks else []] = False
     np.testing.assert_array_equal(passages.live, expected)
-    masks = drawn_filters(passages)
-    assert [int(mask.sum()) for mask in masks] == [math.ceil(expected.sum() * share) for share in SHARES]
+    masks = trial_filters(passages, kind)
+    shares = [*SHARES, *(SECTIONS if kind == "pq" else ())]
+    assert [int(mask.sum()) for mask in masks] == [math.ceil(expected.sum() * share) for share in shares]
     assert all((expected | ~mask).all() for mask in masks)
     ties = 0.005 if kind == "pq" else 1e-4  # which of codes that are as near come first is FAISS's own choice
     tens = [rung for rung in after.ladder if rung.limit == 10]

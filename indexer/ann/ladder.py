@@ -40,7 +40,7 @@ class Rung:
     effort: int
     figure: Figure
     filtered: Figure
-    """The same with a filter that some of the items pass, see `tuning.SHARES`: the worst of these."""
+    """The same with a filter that some of the items pass, see `trial_filters`: the worst of these."""
 
     def sure(self, filtered: bool) -> float:
         """The recall that it has by 95 %, without a filter or whatever share of the items passes one."""

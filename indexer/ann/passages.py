@@ -99,6 +99,11 @@ class Passages:
         return self.item_count if self.live is None else int(np.count_nonzero(self.live))
 
     @property
+    def counting(self) -> npt.NDArray[np.int64]:
+        """The items that count."""
+        return np.arange(self.item_count) if self.live is None else np.flatnonzero(self.live)
+
+    @property
     def sizes(self) -> npt.NDArray[np.int64]:
         """How many passages each item has."""
         if self.items is None:
@@ -109,16 +114,16 @@ class Passages:
         """All but the last few items, and the first passage of each of these."""
         items = self.item_count
         held = np.arange(items - min(asked_of(items), items // HELD_OUT), items)
-        firsts = self._firsts(held)
+        firsts = self.firsts_of(held)
         end = int(firsts[0]) if len(held) else len(self.vectors)
         rest = None if self.items is None else self.items[:end]
         return Passages(self.vectors[:end], rest), Queries(np.array(self.vectors[firsts]), np.full(len(held), -1))
 
     def some(self, count: int) -> Queries:
         """The first passages of so many items that count, or of all there are, evenly spread."""
-        live = np.arange(self.item_count) if self.live is None else np.flatnonzero(self.live)
+        live = self.counting
         chosen = live[np.arange(min(count, len(live))) * len(live) // max(1, min(count, len(live)))]
-        return Queries(np.array(self.vectors[self._firsts(chosen)]), chosen)
+        return Queries(np.array(self.vectors[self.firsts_of(chosen)]), chosen)
 
     def items_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The item of each passage row."""
@@ -128,7 +133,8 @@ class Passages:
         """Which passages are of these items."""
         return items if items is None or self.items is None else items[self.items]
 
-    def _firsts(self, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def firsts_of(self, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The first passage row of each item."""
         return items if self.items is None else np.searchsorted(self.items, items)
 
 

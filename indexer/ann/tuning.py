@@ -1,9 +1,9 @@
 """What does an index find of what is nearest to its own vectors?
 
 It is asked with items that were held out of it, see `passages`, as a search would ask it: at rising efforts, with and
-without filters, each in the way that `ways` has for it, and not at all where a search would compare all that pass. What
-counts, where there is a log of queries, is the figure of those for which less is found. Passages are folded into items.
-What is nearest is told by comparing with every passage.
+without filters, see `trial_filters`, each in the way that `ways` has for it, and not at all where a search would
+compare all that pass. What counts, where there is a log of queries, is the figure of those for which less is found.
+Passages are folded into items. What is nearest is told by comparing with every passage.
 
 One walk of a graph serves every effort, limit and filter that would have it look as far, and one scan of 4-bit codes
 every effort and limit with the same filter, for the candidates of a lower one are the first of those of a higher.
@@ -22,9 +22,12 @@ from indexer.ann.ladder import LIMITS, Figure, Rung, figure
 from indexer.ann.nearest import Scores, nearest
 from indexer.ann.opened import AnnIndex, Mask
 from indexer.ann.passages import Passages, Queries, let_go
+from indexer.ann.trial_filters import trial_filters
 from indexer.ann.ways import Plan, plan, quick_way
 from indexer.vectors import Rows, Vectors
 
+LEAST = 50
+"""Queries, of which fewer tell too little."""
 AS_NEAR = 2e-6
 """Two similarities that differ by less may be equal: they are summed in float32."""
 ENOUGH = 0.999
@@ -38,15 +41,11 @@ EFFORTS = (
 )
 STAGES = (192, 768, EFFORTS[-1])
 """How many candidates of 4-bit codes are asked for at once; hardly ever the most."""
-SHARES = (1 / 2, 1 / 4, 1 / 8)
-"""Of the passages that pass the filters it is tried with. The fewer pass, the farther and the less unlike are the
-nearest of them, and the harder to tell by codes; where much fewer pass than an eighth, an exact search of these is
-quicker. With halves of each other, walks are as long as those of other efforts, and the same."""
 FETCH, EXTRA = 4, 4
 """Passages fetched for each item at most, as those that are near are hardly ever all of its own, and besides."""
 SPREAD = 1.25
 """How many more are fetched than so many items have on average, where some have several."""
-AT_ONCE = 128
+AT_ONCE = 64
 """Queries that are asked, and whose candidates are compared, at a time: there may be thousands of each."""
 GATHERED, WITHIN = 4096, 8192
 """Vectors that are compared, and rows within which they lie, before their pages are let go of: each brings others
@@ -66,9 +65,11 @@ def measured(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Run
     """What each effort finds of the items nearest to the queries.
 
     `passages` are those in the index. Each effort is also tried with filters, and where enough is found it is not
-    looked for harder.
+    looked for harder. Of too few queries nothing is said.
     """
-    items = [passages.live, *drawn_filters(passages)]
+    if len(queries.vectors) < LEAST:
+        return ()
+    items = [passages.live, *trial_filters(passages, index.kind)]
     near = nearest(passages, queries, items, LIMITS[-1])
     masks = [passages.mask(mask) for mask in items]
     trials = [
@@ -79,17 +80,6 @@ def measured(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Run
     answers = _Answers(index, passages, queries, trials)
     found = [(trial.limit, _found(trial, answers)) for trial in trials]  # all limits of a filter in turn
     return tuple(rung for limit in LIMITS for rung in _rungs(limit, [figures for of, figures in found if of == limit]))
-
-
-def drawn_filters(passages: Passages) -> list[Mask]:
-    """Items taken at random, each share of the passages within that before it."""
-    live = np.arange(passages.item_count) if passages.live is None else np.flatnonzero(passages.live)
-    order = np.random.default_rng(passages.item_count).permutation(live)
-    reach = np.cumsum(passages.sizes[order])
-    masks = [np.zeros(passages.item_count, dtype=np.bool_) for _ in SHARES]
-    for share, mask in zip(SHARES, masks, strict=True):
-        mask[order[: int(np.searchsorted(reach, share * reach[-1:].sum())) + 1]] = True
-    return masks
 
 
 def _found(trial: _Trial, answers: _Answers) -> list[tuple[int, Figure]]:
