@@ -6,7 +6,7 @@ import contextlib
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -28,6 +28,23 @@ class Progress(Protocol):
 
     def end(self) -> None:
         """The stage is over."""
+
+
+Advance = Callable[[int], None]
+"""Told how many more units of a stage are done."""
+
+
+@contextlib.contextmanager
+def stage(progress: Progress | None, name: str, total: int | None, unit: str) -> Iterator[Advance]:
+    """Have somebody told of a stage; it ends with the block."""
+    if progress is None:
+        yield lambda count: None
+        return
+    progress.begin(name, total, unit)
+    try:
+        yield progress.advance
+    finally:
+        progress.end()
 
 
 @dataclass(frozen=True, slots=True)

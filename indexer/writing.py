@@ -8,7 +8,6 @@ codes, a thirty-second; an exact one is written as it is made. The format is spe
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from indexer import ann, storage
-from indexer.ann import Advance, Aim, IndexEntry, Logged, Passages, nothing_logged
+from indexer.ann import Aim, IndexEntry, Logged, Passages, nothing_logged
 from indexer.aside import Aside
 from indexer.columns import Hashes, MappedTable, item_schema, metadata_columns, numbers, to_hashes
 from indexer.config import MEMORY_BUDGET
@@ -226,23 +225,10 @@ def write_ann(
     with storage.disk(source / VECTORS, "read"):
         vectors = map_vectors(source / VECTORS, passages, dimension)
         items = numbers(MappedTable(source / PASSAGES).table["item"])
-    with OutputFile(folder / ANN) as file, _told(progress, passages) as advance:
+    with OutputFile(folder / ANN) as file:
         one_each = len(items) == int(items[-1]) + 1 if passages else True
-        index = ann.build(Passages(vectors, None if one_each else items), aim, file, advance)
+        index = ann.build(Passages(vectors, None if one_each else items), aim, file, progress)
         return file.seal(), index
-
-
-@contextlib.contextmanager
-def _told(progress: Progress | None, passages: int) -> Iterator[Advance]:
-    """Have somebody told how far the building of an index is."""
-    if progress is None:
-        yield lambda count: None
-        return
-    progress.begin("index", passages, "passages")
-    try:
-        yield progress.advance
-    finally:
-        progress.end()
 
 
 def write_segments(

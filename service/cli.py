@@ -20,6 +20,7 @@ from indexer.cli import (
     store_option,
 )
 from indexer.config import Settings
+from indexer.cores import limit_threads
 from indexer.logs import LogFormat
 from service import listening
 
@@ -116,6 +117,7 @@ def _access(settings: Settings, allow_anyone: bool) -> Access:
 
 
 def _index_demo(settings: Settings, quick: bool) -> None:
+    limit_threads()
     from indexer.build import build
     from indexer.config import collection_settings
     from indexer.demo import QUICK, write_corpus

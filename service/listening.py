@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from indexer.access import ALLOW_ANYONE, API_KEYS, Access
+from indexer.cores import limit_threads
 from indexer.errors import ConfigurationError
 from indexer.providers import Providers
 from service import workers
@@ -55,6 +56,7 @@ def serve(
     store: Path, listener: socket.socket, address: str, access: Access, providers: Providers, count: int = 1
 ) -> None:
     """Answer with so many processes until a signal says to end; then end the process."""
+    limit_threads(count)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all is closed
         told = {"event": "listening", "store": str(store), "address": address, "api_keys": len(access.api_keys)}

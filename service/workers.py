@@ -21,8 +21,6 @@ SECONDS_TO_END = 9.0
 """How long workers may take to end before they are killed; Docker kills after 10 seconds."""
 SECONDS_TO_LIVE = 1.0
 """One that ends sooner is not replaced before that time is over, lest processes be started without pause."""
-THREADS = "OMP_NUM_THREADS"
-"""What torch, FAISS, OpenBLAS and Arrow ask how many threads they may have."""
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
@@ -32,8 +30,6 @@ def keep(count: int, work: Callable[[], None], stop_listening: Callable[[], None
 
     `work` is called in a new process and ends it.
     """
-    share = max(1, len(os.sched_getaffinity(0)) // count)
-    os.environ.setdefault(THREADS, str(share))
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     life = os.pipe()
     began = {_start(work, life): time.monotonic() for _ in range(count)}

@@ -7,11 +7,30 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
-from indexes import clustered
+from indexes import clustered, first_try
+from support import Silent
 
-from indexer.ann import Aim, Kind, Passages, build, building, kinds
+from indexer.ann import Aim, Kind, Passages, build, building, kinds, tuning
 from indexer.ann.passages import PIECE, spread
 from indexer.storage import OutputFile
+
+
+class Stages(Silent):
+    """Remembers each stage, of how many units it is, and how far it came each time it was told."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int | None, list[int]]] = []
+        self._on: list[list[int]] = []
+
+    def begin(self, stage: str, total: int | None, unit: str) -> None:
+        self._on.append([])
+        self.stages.append((stage, total, self._on[-1]))
+
+    def advance(self, count: int) -> None:
+        self._on[-1].append(count)
+
+    def end(self) -> None:
+        self._on.pop()
 
 
 @pytest.mark.parametrize("count", [0, 1, 299, 300, 1000])
@@ -19,14 +38,29 @@ def test_an_exact_index_that_is_written_as_it_is_made_is_faiss_own_byte_for_byte
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     monkeypatch.setattr(building, "BLOCK", 300)
-    vectors, told = clustered(np.random.default_rng(1), count, 40), list[int]()
+    vectors, told = clustered(np.random.default_rng(1), count, 40), Stages()
     with OutputFile(tmp_path / "index") as file:
-        assert build(Passages(vectors), Aim(), file, told.append).kind == "exact"
+        assert build(Passages(vectors), Aim(), file, told).kind == "exact"
         assert file.seal().bytes == (tmp_path / "index").stat().st_size
     whole = kinds.empty("exact", 40)
     whole.add(vectors)
     assert (tmp_path / "index").read_bytes() == faiss.serialize_index(whole).tobytes()
-    assert (sum(told), max(told, default=0) <= 300) == (count, True)
+    ((stage, total, steps),) = told.stages
+    assert (stage, total, sum(steps), max(steps, default=0) <= 300) == ("index", count, count, True)
+
+
+def test_each_kind_that_is_tried_comes_to_its_own_end_and_so_does_its_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_try("hnsw", monkeypatch)
+    enough = tuning.figure
+    monkeypatch.setattr(tuning, "figure", lambda shares: enough(0 * shares))  # nothing is ever enough
+    vectors, told = clustered(np.random.default_rng(1), 1000, 40), Stages()
+    with OutputFile(tmp_path / "index") as file:
+        assert build(Passages(vectors), Aim(0.95), file, told).kind == "exact"
+    assert [stage for stage, _, _ in told.stages] == ["index", "compare", "tune"] * 2 + ["index"]
+    assert all(sum(steps) == total for _, total, steps in told.stages)
+    assert told.stages[-1][1] == len(vectors)
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "hnsw-sq8"])

@@ -15,8 +15,9 @@ from openvino_support import copy_of_the_model, load, real_texts
 from support import NAME, settings_for, write_rows
 
 from indexer.build import build
+from indexer.cores import cores
 from indexer.models import Model
-from indexer.models.openvino import LEAST_COSINE, threads_available
+from indexer.models.openvino import LEAST_COSINE
 from indexer.models.slices import SLICE
 from indexer.progress import progress
 from indexer.providers import LocalSettings, Providers
@@ -145,7 +146,7 @@ def test_several_threads_are_answered_as_one_is(fast: Model, texts: list[str]) -
     def ask(part: Sequence[str]) -> Vectors:
         return np.vstack([fast.embed_documents(part[:4]), fast.embed_query(part[4:])])
 
-    with ThreadPoolExecutor(2 * threads_available()) as pool:
+    with ThreadPoolExecutor(2 * cores()) as pool:
         answers = list(pool.map(ask, parts))
     for part, answer in zip(parts, answers, strict=True):
         np.testing.assert_allclose(answer, ask(part), atol=2e-6)
@@ -179,15 +180,6 @@ def test_a_run_says_what_computed_its_vectors(tmp_path: Path, caches: Path) -> N
         assert (again.published, again.numeric_path) == (False, None)
     assert told["torch"] == "torch float32 cpu"
     assert str(told["auto"]).startswith("openvino ")
-
-
-def test_the_threads_are_the_cores_that_this_process_may_use() -> None:
-    script = "from indexer.models.openvino import threads_available as t; print(t())"
-    one = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    done = subprocess.run([sys.executable, "-c", one + script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "1"
-    assert 1 <= threads_available() <= len(os.sched_getaffinity(0))
-    assert threads_available(processes=1000) == 1
 
 
 FIRST_AT_ONCE = """

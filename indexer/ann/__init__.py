@@ -18,7 +18,7 @@ shares one copy.
 
 from indexer.ann.again import measured_again
 from indexer.ann.asking import Proposal, nearness, propose, without
-from indexer.ann.building import Advance, Aim, build, gathered
+from indexer.ann.building import Aim, build, gathered
 from indexer.ann.choice import KINDS, Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Figure, Frame, IndexEntry, Rung, effort_for, figure
 from indexer.ann.opened import AnnIndex, Candidates, Mask, open_index
@@ -29,7 +29,6 @@ from indexer.ann.ways import Plan, plan
 __all__ = [
     "KINDS",
     "LIMITS",
-    "Advance",
     "Aim",
     "AnnIndex",
     "Candidates",

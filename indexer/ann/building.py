@@ -9,7 +9,8 @@ of the exact one not even that.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from indexer.ann.opened import AnnIndex
 from indexer.ann.passages import Logged, Passages, let_go, nothing_logged, spread
 from indexer.ann.tuning import measured
 from indexer.config import MEMORY_BUDGET
+from indexer.report import Advance, Progress, stage
 from indexer.storage import OutputFile
 from indexer.vectors import Vectors
 
@@ -33,9 +35,6 @@ SAMPLE, SAMPLE_EFFORT = 4096, 64
 """How many these are, and how far a walk among them may look: 16 to 32 in clusters, 128 where there are none."""
 FRAME_PIECE = 64
 """FAISS writes what says how long something is by itself, in pieces of no more bytes."""
-
-Advance = Callable[[int], None]
-"""Told how many more vectors are in the index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +49,17 @@ class Aim:
     """Queries of a log, with which it is tuned besides."""
 
 
-def build(passages: Passages, aim: Aim, file: OutputFile, advance: Advance = lambda count: None) -> IndexEntry:
+def build(passages: Passages, aim: Aim, file: OutputFile, progress: Progress | None = None) -> IndexEntry:
     """Build an index of some passages that finds as much as it shall, and write it."""
     count, dimension = passages.vectors.shape
     first = choose(count, dimension, round(aim.memory_budget * 4 * count * dimension), aim.recall)
     for choice in in_turn(first, dimension):
         if choice.kind == "exact" or aim.recall is None:
             break
-        if entry := _tried(choice, passages, aim, aim.recall, file, advance):
+        if entry := _tried(choice, passages, aim, aim.recall, file, progress):
             return entry
-    kinds.write_exact(_blocks(passages.vectors, advance), count, dimension, file.write)
+    with _stage(progress, count) as advance:
+        kinds.write_exact(_blocks(passages.vectors, advance), count, dimension, file.write)
     return IndexEntry("exact", choice.reason, aim.recall, memory_budget=aim.memory_budget)
 
 
@@ -72,7 +72,7 @@ def gathered(vectors: Vectors, rows: npt.NDArray[np.int64]) -> AnnIndex:
 
 
 def _tried(
-    choice: Choice, passages: Passages, aim: Aim, recall: float, file: OutputFile, advance: Advance
+    choice: Choice, passages: Passages, aim: Aim, recall: float, file: OutputFile, progress: Progress | None
 ) -> IndexEntry | None:
     """An index of that kind, written; None where it finds too little, and then it is no longer held either."""
     if choice.kind in ("hnsw", "hnsw-sq8") and _hopeless(choice.kind, passages.vectors, recall):
@@ -80,15 +80,17 @@ def _tried(
     index = _empty(choice.kind, passages.vectors)
     known, items = passages.held_out()
     queries = items.and_logged(aim.logged())
-    _fill(index, passages.vectors[: len(known.vectors)], advance)
-    ladder = measured(AnnIndex(index, choice.kind), known, queries)
+    with _stage(progress, len(known.vectors)) as advance:
+        _fill(index, passages.vectors[: len(known.vectors)], advance)
+    ladder = measured(AnnIndex(index, choice.kind), known, queries, progress)
     entry = IndexEntry(
         choice.kind, choice.reason, recall, queries.items, ladder,
         logged=queries.logged, memory_budget=aim.memory_budget,
     )  # fmt: skip
     if not entry.finds(recall):
         return None
-    _fill(index, passages.vectors[len(known.vectors) :], advance)
+    with _stage(progress, len(passages.vectors) - len(known.vectors)) as advance:
+        _fill(index, passages.vectors[len(known.vectors) :], advance)
     return _written(index, entry, file)
 
 
@@ -105,6 +107,10 @@ def _hopeless(kind: Kind, vectors: Vectors, recall: float) -> bool:
     ladder = measured(AnnIndex(index, kind), known, queries)
     rung = IndexEntry(kind, "", ladder=ladder).rung(LIMITS[0], recall)
     return rung is None or rung.effort > SAMPLE_EFFORT
+
+
+def _stage(progress: Progress | None, count: int) -> AbstractContextManager[Advance]:
+    return stage(progress, "index", count, "passages")
 
 
 def _empty(kind: Kind, vectors: Vectors) -> Any:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from indexer.ann.opened import Mask
 from indexer.ann.passages import Passages, Queries, let_go
+from indexer.report import Advance
 from indexer.vectors import Vectors
 
 BLOCK_ITEMS, BLOCK_SCORES = 8192, 1 << 20
@@ -22,7 +23,13 @@ Scores = npt.NDArray[np.float32]
 """(queries, n)"""
 
 
-def nearest(passages: Passages, queries: Queries, masks: Sequence[Mask | None], count: int) -> list[Scores]:
+def nearest(
+    passages: Passages,
+    queries: Queries,
+    masks: Sequence[Mask | None],
+    count: int,
+    advance: Advance = lambda items: None,
+) -> list[Scores]:
     """The similarities of the `count` items nearest to each query, best first: for each mask, of those that it has.
 
     It is minus infinity where there are fewer; the item that a query is of is none of them.
@@ -37,6 +44,7 @@ def nearest(passages: Passages, queries: Queries, masks: Sequence[Mask | None], 
         scores[own, queries.own[own] - first] = -np.inf
         for at, mask in enumerate(masks):
             best[at] = _best_of(best[at], scores if mask is None else scores[:, mask[first:last]])
+        advance(last - first)
     return [-np.sort(-each, axis=1) for each in best]
 
 

@@ -24,6 +24,7 @@ from indexer.ann.opened import AnnIndex, Mask
 from indexer.ann.passages import Passages, Queries, let_go
 from indexer.ann.trial_filters import trial_filters
 from indexer.ann.ways import Plan, plan, quick_way
+from indexer.report import Progress, stage
 from indexer.vectors import Rows, Vectors
 
 LEAST = 50
@@ -61,7 +62,9 @@ def to_fetch(items: int, passages_an_item: float) -> int:
     return min(FETCH * items, math.ceil(several * items)) + EXTRA
 
 
-def measured(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Rung, ...]:
+def measured(
+    index: AnnIndex, passages: Passages, queries: Queries, progress: Progress | None = None
+) -> tuple[Rung, ...]:
     """What each effort finds of the items nearest to the queries.
 
     `passages` are those in the index. Each effort is also tried with filters, and where enough is found it is not
@@ -70,7 +73,8 @@ def measured(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Run
     if len(queries.vectors) < LEAST:
         return ()
     items = [passages.live, *trial_filters(passages, index.kind)]
-    near = nearest(passages, queries, items, LIMITS[-1])
+    with stage(progress, "compare", passages.item_count, "items") as advance:
+        near = nearest(passages, queries, items, LIMITS[-1], advance)
     masks = [passages.mask(mask) for mask in items]
     trials = [
         _Trial(index, passages, queries, limit, at, mask, best[:, :limit])
@@ -78,7 +82,11 @@ def measured(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Run
         for limit in LIMITS
     ]
     answers = _Answers(index, passages, queries, trials)
-    found = [(trial.limit, _found(trial, answers)) for trial in trials]  # all limits of a filter in turn
+    found: list[tuple[int, list[tuple[int, Figure]]]] = []
+    with stage(progress, "tune", len(trials), "trials") as advance:
+        for trial in trials:  # all limits of a filter in turn
+            found.append((trial.limit, _found(trial, answers)))
+            advance(1)
     return tuple(rung for limit in LIMITS for rung in _rungs(limit, [figures for of, figures in found if of == limit]))
 
 

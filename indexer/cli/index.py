@@ -31,6 +31,7 @@ from indexer.cli.group import (
 from indexer.cli.stop import stoppable
 from indexer.cli.waiting import WaitingCommand, wait_option
 from indexer.config import CONFIG_FILE, CollectionSettings, Format, Settings, chosen
+from indexer.cores import limit_threads
 from indexer.errors import ConfigurationError, ParecidoError
 from indexer.logs import LogFormat
 from indexer.providers import OPENAI
@@ -155,6 +156,7 @@ def go_through(
     log_format: LogFormat,
 ) -> NoReturn:
     """Index the collections one after the other, or say what that would do, and leave with the worst exit code."""
+    limit_threads()
     with stoppable():
         from indexer.build import build
         from indexer.estimate import Estimate, estimate

@@ -12,6 +12,7 @@ import click
 from indexer import printing
 from indexer.cli.group import FAILED, common, emit, exit_code, log_error, main, settings_of, worst
 from indexer.config import MOST_DAYS, Settings, check_collection_name
+from indexer.cores import limit_threads
 from indexer.errors import CollectionNotFound, ParecidoError
 from indexer.storage import CollectionFolder, collection_folder, collection_names
 
@@ -168,6 +169,7 @@ def repair(names: tuple[str, ...], store: Path | None, config: Path | None, as_j
 
     Of every collection, or those named. Deletes nothing. Exit code 1 where something stays damaged.
     """
+    limit_threads()
     from indexer.repair import repair as mend
 
     done = [mend(folder) for folder in _folders(settings_of(config, store), names)]

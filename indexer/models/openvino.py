@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import queue
 import sys
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from indexer import storage
+from indexer.cores import cores
 from indexer.errors import ModelUnavailable, StorageError
 from indexer.models import Allows, Embedded, Fingerprint, whatever_it_costs
 from indexer.models.converted import MODEL, TOKENIZER, WEIGHTS, Conversions, Converted, Unconvertible
@@ -53,8 +53,6 @@ AHEAD = 1
 _WORDS = "Water is stored in the leaves, and 3.5 % of it in the roots – über Nacht, 水は葉に。 "
 PROBES = ("", "a", "π 🚀", *((_WORDS * 40)[: 80 * step * step] for step in range(1, 5)), _WORDS * 40)
 """Texts of all lengths, from no token of their own to more than most models read."""
-
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class OpenVINOModel:
@@ -169,7 +167,7 @@ class _Begun:
 def load(converted: Converted, fingerprint: Fingerprint, processes: int = 1) -> OpenVINOModel:
     """A model that was converted before; raises ModelUnavailable where it does not load."""
     try:
-        return OpenVINOModel(converted, fingerprint, threads_available(processes))
+        return OpenVINOModel(converted, fingerprint, cores(processes))
     except RuntimeError as error:
         raise ModelUnavailable(
             f"Model {fingerprint.name!r} does not load on OpenVINO ({error}): remove {str(converted.folder)!r}, or set "
@@ -192,7 +190,7 @@ def convert(reference: SentenceTransformersModel, conversions: Conversions, proc
                     storage.remove(folder / name)  # never written over: it is mapped
                 openvino.save_model(graph, str(folder / MODEL), compress_to_fp16=half)
                 made = _sealed(reference, conversions, folder)
-                model = OpenVINOModel(made, reference.fingerprint, threads_available(processes))
+                model = OpenVINOModel(made, reference.fingerprint, cores(processes))
                 worst = _worst_cosine(model, reference)
             except (RuntimeError, ValueError, StorageError) as error:
                 raise Unconvertible(f"OpenVINO fails with it ({_first_line(error)})") from error
@@ -200,17 +198,6 @@ def convert(reference: SentenceTransformersModel, conversions: Conversions, proc
                 conversions.keep(made)
                 return model
         raise Unconvertible(f"OpenVINO's vectors differ from torch's (cosine {worst:.5f})")
-
-
-def threads_available(processes: int = 1) -> int:
-    """Cores that this process may use, by its affinity and its control group, where so many share them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = _CPU_QUOTA.read_text().split()
-        cores = min(cores, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # there is no such group, or no limit
-        pass
-    return max(1, cores // processes)
 
 
 def _graph(reference: SentenceTransformersModel) -> Any:
