@@ -31,7 +31,7 @@ ENV PATH=/opt/parecido/bin:$PATH \
 # Where parecido.toml is, if there is one.
 WORKDIR /etc/parecido
 USER 10001:10001
-# The model is converted here, so that no container has to.
+# The model is converted here, so that no container has to, unless its processor computes in another precision.
 RUN python -c "import os; from indexer import config, models; \
 models.load(models.identify(config.CollectionSettings(source='-')), None, config.load(None, os.environ).providers)"
 EXPOSE 8000

@@ -13,7 +13,7 @@ from indexer.config import DEFAULT_MODEL
 from indexer.demo import collect
 from indexer.models import Fingerprint, Model
 from indexer.models.converted import Conversions
-from indexer.models.openvino import VERSION
+from indexer.models.openvino import computed_by
 from indexer.providers import LocalSettings, Providers
 
 PACKAGED = Path(get_model_path())
@@ -34,7 +34,7 @@ def load(
 
 def conversions(cache: Path, name: str = DEFAULT_MODEL) -> Conversions:
     """The place of a model's conversion."""
-    return Conversions(cache, identify(name), VERSION)
+    return Conversions(cache, identify(name), computed_by())
 
 
 def copy_of_the_model(folder: Path) -> Path:

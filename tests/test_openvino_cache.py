@@ -150,6 +150,21 @@ def test_two_that_convert_at_once_keep_one_of_both(tmp_path: Path, traced: None)
     assert conversions(tmp_path / "cache").find() is not None
 
 
+def test_of_processes_that_start_at_once_one_converts_and_the_others_wait_for_it(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        each = list(pool.map(lambda _: started(tmp_path / "cache"), range(3)))
+    assert sorted(heavy != [] for _, _, heavy in each) == [False, False, True]
+    assert each[0][:2] == each[1][:2] == each[2][:2]
+
+
+def test_one_that_was_compared_in_another_precision_is_made_anew(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home may be shared by machines whose processors differ, and an image be built on another than it runs on."""
+    assert conversions(copied).find() is not None
+    there = openvino._precision()
+    monkeypatch.setattr(openvino, "_precision", lambda: "bf16" if there == "f32" else "f32")
+    assert conversions(copied).find() is None
+
+
 def test_another_is_first_while_one_converts(copied: Path) -> None:
     made = conversions(copied).find()
     assert made is not None

@@ -1,6 +1,6 @@
 """Where are converted models kept, and are they whole?
 
-A folder each, named by all that it depends on: the model's files, the version of OpenVINO, and the format here. It
+A folder each, named by all that it depends on: the model's files, what computes it, and the format here. It
 holds `model.xml` and `model.bin` as OpenVINO writes them, `tokenizer.json` as `tokenizers` reads it, and `facts.json`
 with what else there is to know, and the length and SHA-256 of each of the others. What always holds: a folder appears
 whole or not at all, and is compared with its checksums before it is used; one that is damaged is made anew, and nothing
@@ -67,10 +67,13 @@ _FACTS = TypeAdapter(Facts)
 
 
 class Conversions:
-    """The place of one converted model; several processes may look for it and make it at once."""
+    """The place of one converted model; several processes may look for it and make it at once.
 
-    def __init__(self, cache: Path, fingerprint: Fingerprint, version: str) -> None:
-        name = hashlib.sha256(f"{FORMAT} {fingerprint.revision} {version}".encode()).hexdigest()[:32]
+    `computed_by` says what computes it and how: it was compared with the reference as that computes it.
+    """
+
+    def __init__(self, cache: Path, fingerprint: Fingerprint, computed_by: str) -> None:
+        name = hashlib.sha256(f"{FORMAT} {fingerprint.revision} {computed_by}".encode()).hexdigest()[:32]
         self._cache = cache
         self._folder = cache / f"openvino-{name}"
 
@@ -88,6 +91,15 @@ class Conversions:
             log.info("%s is damaged, and made anew: %s", self._folder, error, extra=told)
             return None
         return Converted(self._folder, facts)
+
+    @contextlib.contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Wait while another process makes one, lest each of several that are started at once make its own."""
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(StorageError):  # where nothing can be kept, none finds another's
+                storage.make_folder(self._cache)
+                stack.enter_context(storage.one_at_a_time(self._cache))
+            yield
 
     @contextlib.contextmanager
     def making(self) -> Iterator[Path]:

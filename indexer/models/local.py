@@ -21,7 +21,7 @@ from indexer.models.sentence_transformers import SentenceTransformersModel
 from indexer.providers import LocalSettings
 
 _turn = threading.Lock()
-"""Two threads cannot trace at once, and the second finds what the first has kept."""
+"""Two threads cannot trace at once; the second finds what the first has kept, as other processes do."""
 
 log = logging.getLogger("parecido")
 
@@ -72,17 +72,20 @@ def _converted(fingerprint: Fingerprint, files: ModelFiles, device: str | None, 
         reference = sentence_transformers.load(fingerprint, files, device)
         if reference.device != "cpu":
             return reference
-    conversions = Conversions(settings.models_cache or Path(), fingerprint, openvino.VERSION)
+    conversions = Conversions(settings.models_cache or Path(), fingerprint, openvino.computed_by())
     with _turn:
         if found := conversions.find():
             return openvino.load(found, fingerprint, settings.processes)
-        reference = reference or sentence_transformers.load(fingerprint, files, "cpu")
-        told = {"event": "converting", "model": fingerprint.name}
-        log.info("model %s: converting it for OpenVINO, once", fingerprint.name, extra=told)
-        try:
-            return openvino.convert(reference, conversions, settings.processes)
-        except Unconvertible as error:
-            return _unconverted(reference, settings, error)
+        with conversions.in_turn():
+            if found := conversions.find():
+                return openvino.load(found, fingerprint, settings.processes)
+            reference = reference or sentence_transformers.load(fingerprint, files, "cpu")
+            told = {"event": "converting", "model": fingerprint.name}
+            log.info("model %s: converting it for OpenVINO, once", fingerprint.name, extra=told)
+            try:
+                return openvino.convert(reference, conversions, settings.processes)
+            except Unconvertible as error:
+                return _unconverted(reference, settings, error)
 
 
 def _unconverted(reference: SentenceTransformersModel, settings: LocalSettings, error: Unconvertible) -> Model:

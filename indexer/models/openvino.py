@@ -11,6 +11,7 @@ processes do not sit on the same one. In bulk the streams are never idle: while 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import queue
@@ -59,8 +60,7 @@ class OpenVINOModel:
     """A converted model; calls from several threads are computed side by side, as many as there are streams."""
 
     def __init__(self, converted: Converted, fingerprint: Fingerprint, threads: int) -> None:
-        core = openvino.Core()
-        precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+        precision = _precision()
         self.fingerprint = fingerprint
         self.device = "cpu"
         self.numeric_path = f"openvino {precision} cpu"
@@ -69,7 +69,7 @@ class OpenVINOModel:
         self._pad = converted.facts.pad
         self._streams = threads
         self._step = STEPS[precision]
-        compiled = core.compile_model(
+        compiled = _core().compile_model(
             str(converted.folder / MODEL),
             "CPU",
             {
@@ -162,6 +162,20 @@ class _Begun:
     parts: list[list[int]]
     """The batches, by numbers into the rows."""
     futures: list[Future[Vectors]]
+
+
+def computed_by() -> str:
+    """The version of OpenVINO, and the precision in which this processor computes."""
+    return f"{VERSION} {_precision()}"
+
+
+@functools.cache
+def _core() -> Any:
+    return openvino.Core()
+
+
+def _precision() -> str:
+    return "bf16" if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 
 def load(converted: Converted, fingerprint: Fingerprint, processes: int = 1) -> OpenVINOModel:

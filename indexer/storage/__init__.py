@@ -27,7 +27,7 @@ from indexer.storage.files import (
     sync_folder,
     write_file,
 )
-from indexer.storage.locks import Held, check_held, lock
+from indexer.storage.locks import Held, check_held, lock, one_at_a_time
 from indexer.storage.places import CollectionFolder, collection_folder, collection_names
 from indexer.storage.refusals import disk, refusal
 
@@ -49,6 +49,7 @@ __all__ = [
     "lock",
     "make_folder",
     "move_folder",
+    "one_at_a_time",
     "publish",
     "read_file",
     "refusal",

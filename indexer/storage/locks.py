@@ -110,6 +110,22 @@ def lock(folder: CollectionFolder, wait: float = 0.0) -> Iterator[Held]:
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait while another process of this machine is at work in the folder, where its file system has locks.
+
+    The other may be at work with the same right; whoever must not be there at all takes `lock`.
+    """
+    with disk(folder, "lock"):
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _flock(path: Path, descriptor: int, patience: _Patience) -> str | None:
     """Have the kernel's lock; returns what names this kernel and this lock, None where the file system has none."""
     while True:
