@@ -12,6 +12,7 @@ from benchmarks.figures import Aim, Figure, figure
 from benchmarks.load import Outcome, median
 
 OURS = "Parecido"
+RATE = "of the peer's rate"
 AIMS = {
     ("chroma", "vector", 8, 2): Aim(
         "at least",
@@ -109,7 +110,7 @@ def measured(seen: Comparison) -> list[Figure]:
 
 def _of_row(row: Row, seen: Comparison) -> Iterator[Figure]:
     group = f"{seen.filled.about}: beside the service"
-    asked = f"{row.kind}, {row.clients} connection{'s' * (row.clients > 1)}"
+    asked = _asked(row.kind, row.clients)
     ours, theirs = f"{asked}: {OURS}, {_workers(row.workers)}", f"{asked}: {seen.peer.title}, beside {row.workers}"
     for what, rounds, recall in (
         (ours, row.ours, seen.our_recall[row.kind]),
@@ -122,7 +123,19 @@ def _of_row(row: Row, seen: Comparison) -> Iterator[Figure]:
         yield figure(group, what, "short answers", [recall.short / recall.answers])
     if row.ratios:
         aim = AIMS.get((seen.peer.name, row.kind, row.clients, row.workers))
-        yield figure(group, ours, "of the peer's rate", row.ratios, aim=aim)
+        yield figure(group, ours, RATE, row.ratios, aim=aim)
+
+
+def by_figure() -> dict[str, Aim]:
+    """The aims by the figures that have them: each is of one peer, and named by what is asked."""
+    return {
+        f"{_asked(kind, clients)}: {OURS}, {_workers(workers)}: {RATE}": aim
+        for (_, kind, clients, workers), aim in AIMS.items()
+    }
+
+
+def _asked(kind: str, clients: int) -> str:
+    return f"{kind}, {clients} connection{'s' * (clients > 1)}"
 
 
 def _workers(count: int) -> str:

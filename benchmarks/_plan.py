@@ -74,7 +74,8 @@ def plan(folder: Path, data: Path | None, texts: Path, small: bool) -> Sequence[
     return (
         Job("embedding", (str(texts), "--texts", "4000"), needs_texts=True),
         Job("ann", (*made_up, "--sizes", *sizes, "300000")),
-        Job("ann-compact", (*made_up, "--sizes", "300000", "--budget", "0.6")),
+        Job("ann-compact", (*made_up, "--sizes", "1000000", "--budget", "0.6")),
+        Job("kinds", ()),
         Job("growth", (*made_up, "--sizes", *sizes)),
         Job("http", ("--store", asked, *of_user, "--items", "39000")),
         Job("ann-asked", ("--store", asked)),
@@ -93,6 +94,7 @@ def _small(texts: Path, stores: str, asked: str, of_user: Sequence[str]) -> Sequ
         Job("embedding", (str(texts), "--texts", "200", "--parts", "2", "--starts", "1"), needs_texts=True),
         Job("ann", (*thin, "--sizes", "2000", "40000", "--queries", "64")),
         Job("ann-compact", (*thin, "--sizes", "40000", "--budget", "1.4", "--queries", "64")),
+        Job("kinds", ("--dimension", "64", "--sizes", "2000", "--queries", "64")),
         Job("growth", (*thin, "--sizes", "2000", "40000", *quick)),
         Job("http", ("--store", asked, *of_user, *tiny, *few)),
         Job("ann-asked", ("--store", asked, "--queries", "64")),

@@ -37,7 +37,7 @@ import orjson
 from benchmarks import _stored, figures
 from benchmarks._exact import Exact, Recall
 from benchmarks._peer_processes import SERVERS, NotMeasured, fill, install, serving
-from benchmarks._peer_report import Comparison, Row, good, measured, table
+from benchmarks._peer_report import Comparison, Row, by_figure, good, measured, table
 from benchmarks._peers import OURS, PARECIDO, PEERS, Form, Peer, Query
 from benchmarks._processes import memory, serving_ours
 from benchmarks.http import Server, measure
@@ -46,6 +46,7 @@ from benchmarks.stores import Asked, make
 from indexer import models
 from indexer.vectors import Vectors
 
+AIMS = by_figure()
 HOST = "127.0.0.1"
 QUERIES = 1_000
 JUDGED = 50

@@ -136,7 +136,7 @@ class MeasuredAnswer(TypedDict):
     """The recall lies between `low` and `high`, by 95 %."""
     high: float
     filtered: float
-    """The recall with a filter, be it that half of the items pass or a tenth: the worse of the two."""
+    """The recall with a filter: the worst of those that an index is tried with."""
     filtered_low: float
     filtered_high: float
 

@@ -37,7 +37,6 @@ from indexer.report import (
     ByteCounts,
     Merged,
     PassageCounts,
-    Progress,
     Report,
     SegmentCounts,
     Stopwatch,
@@ -46,6 +45,7 @@ from indexer.report import (
 from indexer.run import REJECTS, Run, begun
 from indexer.segment import SegmentEntry
 from indexer.snapshot import Snapshot, verify
+from indexer.stages import Progress
 from indexer.storage import CollectionFolder, OutputFile, collection_folder
 from indexer.writing import write_segments
 

@@ -39,6 +39,9 @@ of the time of looking each up; that much of them takes about as long as a walk 
 HARDER = 4
 """So many times as many passages are asked for, and an index as hard, where they were of too few items."""
 
+TOGETHER = 32
+"""Queries, or vectors of one, that are put to a segment at once: a scan holds that many figures for each passage."""
+
 PLANS_KEPT = 256
 """Ways of asking a part that are remembered."""
 
@@ -102,7 +105,7 @@ class Part:
         self.vectors = np.asarray(segment.vectors)
         self._mask, self._passing = part.live_passages, segment.entry.passages
         self._filtered = items is not None
-        self._plans: dict[tuple[int, bool, float | None, int, int, bool], ann.Plan | None] = {}
+        self._plans: dict[tuple[int, int, float | None, int, int, bool], ann.Plan | None] = {}
         self.may_keep = False
         """Whether the codes of what passes may be kept once the filter is asked with again."""
         self._asked_before = False
@@ -119,12 +122,39 @@ class Part:
         return 2 * self._passing * self.segment.entry.dimension
 
     def quick(self, queries: Vectors, count: int, exclude: Found | None, recall: float | None) -> Candidates | None:
-        """What the index finds, asked harder where that is too few items; None once an exact search is no slower."""
+        """What the index finds, asked harder where that is too few items; None once an exact search is no slower.
+
+        For each of several queries as many items are found: however near those are that another finds, what is nearest
+        to this one may be nearer.
+        """
+        own = self._passages_of(exclude)
+        if len(queries) > 1:
+            return self._quick_of_each(queries, count, exclude, own, recall)
         harder = 1
-        while plan := self._quick_plan(count, exclude is not None, recall, 1, harder):
+        while plan := self._quick_plan(count, own, recall, 1, harder):
             found = self._gathered(self._proposed(queries, plan), exclude)
             if found.items >= count:
                 return found
+            harder *= HARDER
+        return None
+
+    def _quick_of_each(
+        self, queries: Vectors, count: int, exclude: Found | None, own: int, recall: float | None
+    ) -> Candidates | None:
+        """The same of several queries, of which those are asked harder that have found too few items."""
+        harder, figures, rows = 1, list[Figures](), list[Rows]()
+        while plan := self._quick_plan(count, own, recall, min(len(queries), TOGETHER), harder):
+            found = self._proposed(queries, plan)
+            items = self.items_of(found.rows)
+            others = np.where(items == exclude.row, -1, found.rows) if own and exclude else found.rows
+            again = _again(items, others)
+            enough = np.count_nonzero(others >= 0, axis=1) - (0 if again is None else again) >= count
+            figures.append(found.figures[enough].ravel())
+            rows.append(found.rows[enough].ravel())
+            queries = queries[~enough]
+            if not len(queries):
+                whole = ann.Proposal(np.concatenate(figures)[:, None], np.concatenate(rows)[:, None], None, found.error)
+                return self._gathered(whole, exclude)
             harder *= HARDER
         return None
 
@@ -136,14 +166,15 @@ class Part:
         """
         if fetch < self._passing and self._items <= count + (exclude is not None):
             return self._best_of_each(queries, exclude)
-        return self._gathered(self._proposed(queries, self._plan(fetch, None, 1)), exclude)
+        return self._gathered(self._proposed(queries, self._plan(fetch, None, min(len(queries), TOGETHER))), exclude)
 
     def together(
         self, queries: Vectors, count: int, fetch: int, excludes: Sequence[Found | None], recall: float | None
     ) -> Several:
         """What is found for queries of one vector each, quick where it can be, else exact."""
         excluding = any(one is not None for one in excludes)
-        plan = self._quick_plan(count, excluding, recall, len(queries)) or self._plan(fetch, None, len(queries))
+        left_out = max(map(self._passages_of, excludes)) if excluding else 0
+        plan = self._quick_plan(count, left_out, recall, len(queries)) or self._plan(fetch, None, len(queries))
         figures, passages, bounds, error = self._proposed(queries, plan)
         if excluding:
             own = [one.row if one is not None and one.segment is self.segment else -1 for one in excludes]
@@ -182,14 +213,18 @@ class Part:
         """The item of each passage; of passage -1, that of the last one."""
         return passages if self.segment.one_passage_an_item else self.segment.item_rows[passages].astype(np.int64)
 
-    def _quick_plan(
-        self, count: int, exclude: bool, recall: float | None, queries: int, harder: int = 1
-    ) -> ann.Plan | None:
-        key = count, exclude, recall, queries, harder, self._keeping
+    def _passages_of(self, exclude: Found | None) -> int:
+        """How many passages of the item that is left out are here: they may all be nearer than any other."""
+        if exclude is None or exclude.segment is not self.segment:
+            return 0
+        return len(self.segment.passages_of(exclude.row))
+
+    def _quick_plan(self, count: int, own: int, recall: float | None, queries: int, harder: int = 1) -> ann.Plan | None:
+        key = count, own, recall, queries, harder, self._keeping
         if key in (plans := self._plans):
             return plans[key]
         effort = ann.effort_for(self.segment.entry.index, count, recall, self._filtered)
-        fetch = ann.to_fetch(count + exclude, self.segment.passages_an_item)
+        fetch = ann.to_fetch(count, self.segment.passages_an_item) + own
         plan = None if effort is None else self._plan(harder * fetch, harder * effort, queries)
         quick = None if plan is None or plan.exact else plan
         self._plans = {key: quick} if len(plans) >= PLANS_KEPT else {**plans, key: quick}
@@ -205,6 +240,15 @@ class Part:
         return self.may_keep and self._asked_before
 
     def _proposed(self, queries: Vectors, plan: ann.Plan) -> ann.Proposal:
+        """What that plan finds for each query, of which some are asked at a time."""
+        if len(queries) <= TOGETHER:
+            return self._proposed_at_once(queries, plan)
+        each = [self._proposed_at_once(queries[at : at + TOGETHER], plan) for at in range(0, len(queries), TOGETHER)]
+        figures, rows, bounds, errors = zip(*each, strict=True)
+        whole = None if bounds[0] is None else np.concatenate(bounds)
+        return ann.Proposal(np.concatenate(figures), np.concatenate(rows), whole, errors[0])
+
+    def _proposed_at_once(self, queries: Vectors, plan: ann.Plan) -> ann.Proposal:
         if plan.way != "kept" or self._mask is None:
             self._asked_before = True
             return ann.propose(self.segment.ann, self.vectors, queries, plan, self._mask, self._passing)

@@ -78,7 +78,11 @@ def _passages(snapshot: Snapshot, model: ModelSource, side: Side, name: str) -> 
     loaded = model()
     spans = document_chunker(loaded, snapshot.generation.passages).split(text)
     answers = [PassageAnswer(text=text[span.start : span.end], start=span.start, end=span.end) for span in spans]
-    return _Passages(answers, loaded.embed_documents([text[span.start : span.end] for span in spans]))
+    try:
+        vectors = loaded.embed_documents([text[span.start : span.end] for span in spans])
+    except InvalidRequest as error:  # a model may refuse a text, and does not know whose it is
+        raise InvalidRequest(error.message, param=f"{name}.text") from error
+    return _Passages(answers, vectors)
 
 
 def _best_pairs(scores: np.ndarray[tuple[int, int], np.dtype[np.float64]], count: int) -> list[tuple[int, int]]:

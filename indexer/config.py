@@ -6,6 +6,7 @@ once, here, into frozen objects that are passed by hand from then on. Nothing el
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
@@ -14,7 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic_core import PydanticCustomError
 
 from indexer.access import API_KEYS, Access, read_access
 from indexer.addresses import anchored, expand, masked, masked_within, unset_variable
@@ -41,7 +43,17 @@ def _one_or_many(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
 
-Recall = Annotated[float, Field(gt=0, lt=1)] | Literal["exact"]
+def _share_or_all(value: Any) -> Any:
+    """A number between 0 and 1, from a command line too, or "exact"."""
+    if value == "exact":
+        return value
+    with contextlib.suppress(TypeError, ValueError):
+        if not isinstance(value, bool) and 0 < float(value) < 1:
+            return float(value)
+    raise PydanticCustomError("recall", 'It is a number between 0 and 1, or "exact" for all that is nearest')
+
+
+Recall = Annotated[float | Literal["exact"], PlainValidator(_share_or_all)]
 
 
 class _Frozen(BaseModel):

@@ -18,9 +18,9 @@ from indexer.changes import Pending
 from indexer.chunking import Chunker
 from indexer.models import Embedded, Model
 from indexer.models.cache import RunCache
-from indexer.report import Progress
 from indexer.segment import Prepared
 from indexer.snapshot import Found, check_vectors
+from indexer.stages import Progress
 from indexer.vectors import Vectors
 from indexer.windows import Window, windows
 

@@ -145,6 +145,7 @@ class NotReady(ProviderError):
     """The service is still opening the collection or its model, or could not."""
 
     code = "not_ready"
+    type = "server_error"
 
 
 class DataError(ParecidoError):

@@ -25,8 +25,9 @@ from indexer.models import Model
 from indexer.models.cache import EmbeddingCache, cache_path
 from indexer.prices import NANO, cost, price_of
 from indexer.providers import Providers
-from indexer.report import ItemCounts, Merged, Progress, Stopwatch
+from indexer.report import ItemCounts, Merged, Stopwatch
 from indexer.run import Run, begun
+from indexer.stages import Progress
 from indexer.storage import collection_folder
 from indexer.windows import needs
 

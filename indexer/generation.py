@@ -76,7 +76,7 @@ class Whole:
     limit: int
     figure: Figure
     filtered: Figure
-    """The same with a filter, be it that half of the items pass or a tenth."""
+    """The same with a filter: the worst of those that an index is tried with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,10 @@ def missing(published: Sequence[int], run: LastRun | None) -> int | None:
     return number if number > max(published, default=0) else None
 
 
-def way_out(folder: CollectionFolder) -> str:
+def way_out(collection: str) -> str:
     """What to do about damage in a collection; the rest of a sentence."""
     return (
-        f"`parecido repair {folder.name}` mends what can be mended, `parecido index {folder.name} --rebuild` builds it "
+        f"`parecido repair {collection}` mends what can be mended, `parecido index {collection} --rebuild` builds it "
         "anew from its source"
     )
 

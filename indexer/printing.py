@@ -119,16 +119,21 @@ def status(store: Path, collections: Sequence[StatusAnswer]) -> str:
 
 
 def _status_lines(one: StatusAnswer) -> Iterator[str]:
+    from indexer.generation import way_out
     from indexer.report import duration
 
     current, run = one["current"], one["last_run"]
     age = f", {duration(current['age_seconds'])} ago" if current else ""
     yield f"{one['name']}: {_described(current) if current else 'nothing that can be served'}{age}"
+    if current:
+        yield from _indexes(current["recall"])
     if current and (again := [i["measured_in"] for i in current["recall"]["indexes"] if i["measured_in"]]):
         which = _counted(len(again), "index", "indexes")
         yield f"  {which} measured again as items went, last for generation {max(again)}"
     for number, problem in one["problems"].items():
         yield f"  generation {number} is damaged: {problem}"
+    if any(number.isdigit() for number in one["problems"]):
+        yield f"  {way_out(one['name'])}"
     if one["held_at"]:
         yield f"  on hold after a rollback to generation {one['held_at']}: `parecido resume {one['name']}` goes on"
     if run and run["error"]:
@@ -195,10 +200,15 @@ def verifications(collections: Sequence[Verification], cache: CacheVerification 
 
 
 def _verified(found: Verification) -> str:
-    read = f"{len(found.generations)} generations, {found.files:,} files, {found.bytes / 1e6:,.1f} MB"
+    from indexer.generation import way_out
+
+    read = (
+        f"{_counted(len(found.generations), 'generation')}, {_counted(found.files, 'file')}, {_megabytes(found.bytes)}"
+    )
     if not found.damages:
         return f"{found.collection}: {read}, all as published"
-    return "\n".join([f"{found.collection}: {read}, {len(found.damages)} damaged", *map(_damage, found.damages)])
+    lines = [f"{found.collection}: {read}, {len(found.damages)} damaged", *map(_damage, found.damages)]
+    return "\n".join([*lines, f"  {way_out(found.collection)}"])
 
 
 def _verified_cache(found: CacheVerification) -> str:
@@ -211,7 +221,7 @@ def _verified_cache(found: CacheVerification) -> str:
 
 def repaired(done: Repair) -> str:
     """What was mended, and what could not be."""
-    lines = [f"{done.collection}: {len(done.mended)} files mended, {len(done.damages)} still damaged"]
+    lines = [f"{done.collection}: {_counted(len(done.mended), 'file')} mended, {len(done.damages)} still damaged"]
     lines += [f"  mended {path}" for path in done.mended]
     if done.published:
         lines.append(f"  published as generation {done.published}")
@@ -222,7 +232,7 @@ def repaired(done: Repair) -> str:
 
 def _damage(damage: Damage) -> str:
     numbers = ", ".join(map(str, damage.generations))
-    return f"  {damage.path} (generation {numbers}): {damage.reason}"
+    return f"  {damage.path} (generation{'s' if len(damage.generations) > 1 else ''} {numbers}): {damage.reason}"
 
 
 def _when(time: datetime | str) -> str:
@@ -277,7 +287,30 @@ def _recall(one: RecallAnswer) -> str:
     if one["exact"] or not one["measured"]:
         return "recall 1 (exact)"
     first = one["measured"][0]
-    return f"recall {first['recall']:.3f} ({first['low']:.3f} to {first['high']:.3f}) at {first['limit']}"
+    return f"recall {_between(first['recall'], first['low'], first['high'])} at {first['limit']}"
+
+
+def _indexes(one: RecallAnswer) -> Iterator[str]:
+    """What searches find at each limit; why there are indexes that may leave something out, and their efforts."""
+    if one["exact"]:
+        return
+    for measured in one["measured"]:
+        filtered = _between(measured["filtered"], measured["filtered_low"], measured["filtered_high"])
+        plain = _between(measured["recall"], measured["low"], measured["high"])
+        yield f"  recall at {measured['limit']}: {plain}, with a filter {filtered}"
+    for index in one["indexes"]:
+        if index["kind"] != "exact":
+            efforts = [_efforts(index[of]) for of in ("efforts", "filtered_efforts")]
+            yield f"  {index['kind']} index: {index['reason']}; effort {efforts[0]}, with a filter {efforts[1]}"
+
+
+def _efforts(by_limit: Mapping[str, int | None]) -> str:
+    told = (f"{'exact' if effort is None else f'{effort:,}'} at {limit}" for limit, effort in by_limit.items())
+    return " and ".join(told)
+
+
+def _between(recall: float, low: float, high: float) -> str:
+    return f"{recall:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _preview(passage: PassageAnswer) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from indexer.report import Progress, duration
+from indexer.report import duration
+from indexer.stages import Progress
 
 SECONDS_BETWEEN_LINES = 30.0
 

@@ -54,5 +54,7 @@ def too_little(entry: SegmentEntry, target: float) -> str | None:
     index = entry.index
     if index is None or index.kind == "exact" or index.finds(target):
         return None
+    if not index.ladder:
+        return "too few of its items are left to measure its index with"
     gone = f"{index.gone:,} of its {entry.items:,} items are gone"
     return f"its index finds less than {target:g} of what is nearest, now that {gone}"

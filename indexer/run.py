@@ -22,9 +22,10 @@ from indexer.models import Fingerprint
 from indexer.providers import Providers
 from indexer.prune import remove_leftovers
 from indexer.rejects import Rejects
-from indexer.report import Progress, Stopwatch
+from indexer.report import Stopwatch
 from indexer.segment import IDS
 from indexer.snapshot import Snapshot, check_all, find_good
+from indexer.stages import Progress
 from indexer.storage import CollectionFolder
 
 REJECTS = "rejects.jsonl"
@@ -125,5 +126,5 @@ def advised(folder: CollectionFolder) -> Iterator[None]:
     try:
         yield
     except CorruptGeneration as error:
-        way_out = generations.way_out(folder)
+        way_out = generations.way_out(folder.name)
         raise CorruptGeneration(f"{error.message} {way_out}.", path=error.path) from error

@@ -23,7 +23,7 @@ from indexer.filters import Filter
 from indexer.generation import Contract
 from indexer.segment import Segment
 from indexer.snapshot import Found, Snapshot
-from indexer.vectors import Vectors, similarity, similarity_to_rows
+from indexer.vectors import Vectors, best_similarity_to_rows, similarity_to_rows
 
 FETCH = 4
 """Passages fetched at first for each item wanted, where a search is exact."""
@@ -141,7 +141,7 @@ def _compared(proposed: Sequence[Candidates], queries: Vectors, count: int) -> l
             passages, rows = passages[:end], rows[:end]
             scores = similarity_to_rows(queries, one.vectors, passages)
         else:
-            scores = similarity(queries, one.vectors.take(passages, axis=0)).max(axis=0)
+            scores = best_similarity_to_rows(queries, one.vectors, passages)
         if not one.folded:
             rows, passages, scores = fold(rows, passages, scores)
         found += zip(repeat(one.segment), rows.tolist(), passages.tolist(), scores.tolist())

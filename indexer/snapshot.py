@@ -105,7 +105,7 @@ def open_good(folder: CollectionFolder) -> tuple[Snapshot, dict[int, CorruptGene
         raise generations.nothing_published(folder)
     newest = problems[max(problems)]
     raise CorruptGeneration(
-        f"{newest.message} No generation of {folder.name!r} can be opened: {generations.way_out(folder)}.",
+        f"{newest.message} No generation of {folder.name!r} can be opened: {generations.way_out(folder.name)}.",
         path=newest.path,
     ) from newest
 

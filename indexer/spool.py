@@ -23,7 +23,6 @@ from indexer.columns import Hashes, to_hashes
 from indexer.items import FieldType, Item, Place, Schema, Value, hash_content, hash_id
 from indexer.storage import OutputFile
 
-PARTITIONS = 256
 FLUSH_ROWS = 32_768
 FLUSH_CHARACTERS = 16_000_000
 

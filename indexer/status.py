@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from indexer import generation as generations
-from indexer import last_run
+from indexer import last_run, storage
 from indexer.answers import GenerationAnswer, LastRun, PendingAnswer, StatusAnswer
-from indexer.batches import recorded
 from indexer.describe import describe
 from indexer.errors import CorruptGeneration, StorageError
 from indexer.generation import Generation
@@ -63,6 +62,10 @@ def _newest_good(folder: CollectionFolder, run: LastRun | None) -> tuple[Generat
 
 def _pending(folder: CollectionFolder) -> PendingAnswer | None:
     """What is with the Batch API; None, with a warning, where its record cannot be read."""
+    if storage.size(folder.batches) is None:
+        return None
+    from indexer.batches import recorded  # which takes longer than all else here, and is hardly ever asked
+
     try:
         found = recorded(folder, only_open=True)
     except StorageError as error:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from indexer.candidates import Figures, Part, Several, parts
+from indexer.candidates import TOGETHER, Figures, Part, Several, parts
 from indexer.filters import Filter
 from indexer.search import FETCH, Asked, Hit, Scored, among, each_finds, found_all, nearest, paged, scored
 from indexer.segment import Segment
@@ -25,8 +25,6 @@ from indexer.vectors import Rows, Similarities, Vectors, similarity_to_rows
 WALKS = 4
 """Queries from which on a graph is asked for all of them together. It is walked for each all the same, and operations
 on whole arrays cost more for two queries than they spare."""
-TOGETHER = 32
-"""Queries that are searched together: a scan then holds that many figures for each passage of a segment."""
 
 
 class _Compared(NamedTuple):

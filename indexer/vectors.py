@@ -76,6 +76,16 @@ def similarity_to_rows(a: Vectors, vectors: Vectors, rows: Rows, which: Rows | N
     return _rounded(exact)
 
 
+def best_similarity_to_rows(a: Vectors, vectors: Vectors, rows: Rows) -> Similarities:
+    """The same of some rows (m,) of the vectors, each with that of the rows of a to which it is most similar: (m,)."""
+    best = np.empty(len(rows))
+    block = max(1, BLOCK_BYTES // (8 * max(len(a), vectors.shape[1])))
+    for start in range(0, len(rows), block):
+        some = slice(start, start + block)
+        best[some] = similarity(a, vectors.take(rows[some], axis=0)).max(axis=0)
+    return best
+
+
 def _products(wide: Similarities, vectors: Vectors, rows: Rows, which: Rows | None) -> Similarities:
     own = wide if which is None else wide.take(which, axis=0)
     products: Similarities = np.vecdot(vectors.take(rows, axis=0).astype(np.float64), own)

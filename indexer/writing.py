@@ -25,7 +25,7 @@ from indexer.columns import Hashes, MappedTable, item_schema, metadata_columns, 
 from indexer.config import MEMORY_BUDGET
 from indexer.items import Schema, hash_content, hash_id
 from indexer.memory import give_back
-from indexer.report import Progress, Stopwatch
+from indexer.report import Stopwatch
 from indexer.segment import (
     ANN,
     FILES,
@@ -38,6 +38,7 @@ from indexer.segment import (
     SegmentEntry,
     map_vectors,
 )
+from indexer.stages import Progress
 from indexer.storage import CollectionFolder, OutputFile, Sealed
 from indexer.vectors import Vectors
 

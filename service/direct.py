@@ -82,7 +82,8 @@ def _checked(scope: Scope, raw: bytes, adapter: TypeAdapter[Any]) -> Any:
     try:
         value = bodies.value(scope, raw)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not JSON: {error.msg}.") from error
+        where = f"line {error.lineno}, column {error.colno}"
+        raise InvalidRequest(f"The body is not JSON: {error.msg} ({where}).") from error
     if value is None:
         raise errors.validation_error(_MISSING)
     try:

@@ -88,12 +88,14 @@ class QueryEmbedder:
         loop = asyncio.get_running_loop()
         if self._under_way == 0:
             self._start_turn(loop)
-        elif self._patience is not None and self._under_way < self._at_once and self._timer is None:
+        if self._waiting and self._patience is not None and self._timer is None and self._under_way < self._at_once:
             self._timer = loop.call_later(self._patience, self._time_is_over, loop)
 
     def _time_is_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start as many turns as there may be for all that waits."""
         self._timer = None
-        self._start_turn(loop)
+        while self._waiting and self._under_way < self._at_once:
+            self._start_turn(loop)
 
     def _start_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         turn = self._next_turn()

@@ -233,14 +233,16 @@ class Collections:
     ) -> None:
         """Remember why a generation is not served, and tell it in the log unless it was told before."""
         name, known = folder.name, self._of(folder.name)
-        if number not in known or known[number].message != error.message:
+        damaged, message = isinstance(error, CorruptGeneration), error.message
+        if damaged:
+            message += f" On the store's machine, {generations.way_out(folder.name)}."
+        if number not in known or known[number].message != message:
             what = "withdrawn" if withdrawn else "not served"
             which = "what is newer" if number == LISTING else f"generation {number}"
             told = {"event": what.replace(" ", "_"), "collection": name, "generation": number, "code": error.code}
-            log.error("collection %s: %s is %s: %s", name, which, what, error.message, extra=told)
-        damaged = isinstance(error, CorruptGeneration)
+            log.error("collection %s: %s is %s: %s", name, which, what, message, extra=told)
         pause = SECONDS_BETWEEN_TRIES_OF_DAMAGE if damaged else SECONDS_BETWEEN_TRIES
-        problem = Problem(number, error.message, time.monotonic() + pause, found)
+        problem = Problem(number, message, time.monotonic() + pause, found)
         self._problems = {**self._problems, name: {**known, number: problem}}
 
     def _note_missing(self, folder: CollectionFolder, number: int) -> None:

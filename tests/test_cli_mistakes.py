@@ -75,6 +75,10 @@ MISTAKES: list[tuple[tuple[str, ...], int, str]] = [
     (("generations", "few"), 2, "has no published generation"),
     (("init", "no/folder/here.toml"), 2, "cannot be written"),
     (("status", "--store", "few.jsonl"), 2, "is a file"),
+    (("verify",), 2, "There is nothing in the store"),
+    (("repair", "--store", "nowhere"), 2, "There is nothing in the store 'nowhere'"),
+    (("index", "few.jsonl", "--collection", "few", "--recall", "all"), 2, 'between 0 and 1, or "exact" for all'),
+    (("search", "few", "x", "--recall", "all"), 2, "'all' is not a valid float"),
     (("fly",), 2, "No such command"),
 ]
 

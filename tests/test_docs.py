@@ -32,6 +32,15 @@ def test_the_architecture_names_every_module_of_the_indexer() -> None:
     assert sorted(module for module in modules if not re.search(rf"\b{module}\b", text)) == []
 
 
+def test_the_walls_are_drawn_as_they_are_checked() -> None:
+    checked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    (layers,) = (one["layers"] for one in checked if one.get("containers") == ["indexer"])
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("imports go down only:\n\n")[2]
+    drawn = re.findall(r"\w+", text.partition("\n\n")[0])
+    places = [[drawn.index(name) for name in re.findall(r"\w+", layer)] for layer in layers]
+    assert all(max(upper) < min(lower) for upper, lower in itertools.pairwise(places))
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 1050
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from indexes import Judge, clustered, first_try, members
+from indexes import Judge, clustered, first_try, measure_with, members
 from support import prepared, publish_items, random_vectors
 
-from indexer.ann import Kind, Plan, Proposal, tuning
+from indexer.ann import Kind, Plan, Proposal, building
 from indexer.candidates import Part
 from indexer.filters.tree import OneOf
 from indexer.search import Asked, nearest
@@ -38,7 +38,6 @@ def test_every_one_of_a_few_long_items_is_found_in_a_few_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, own: str | None, names: tuple[str, ...] | None
 ) -> None:
     first_try(kind, monkeypatch)
-    monkeypatch.setattr(tuning, "LEAST", 1)
     rng = np.random.default_rng(1)
     items = books(rng)
     snapshot = publish_items(tmp_path, [items], deleted=["b3"], recall=0.95)
@@ -79,11 +78,14 @@ def test_items_too_few_to_measure_an_index_with_are_searched_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, count: int
 ) -> None:
     first_try(kind, monkeypatch)
+    measure_with(50, monkeypatch)
     items = books(np.random.default_rng(1))[:count]
+    monkeypatch.setattr(building, "_tried", None)  # none is built for nothing
     snapshot = publish_items(tmp_path, [items], recall=0.95)
     (segment,) = snapshot.generation.segments
     assert segment.index is not None
     assert (segment.index.kind, segment.index.ladder) == ("exact", ())
+    assert segment.index.reason == f"{count} items are too few to measure another index with"
     query = items[0].vectors[:1]
     found = [(hit.segment.id(hit.row), hit.similarity) for hit in nearest(snapshot, Asked(query, 10))]
     assert found == Judge(items).expected(query, lambda _: True)

@@ -72,6 +72,17 @@ def test_only_so_many_filters_are_kept(tmp_path: Path) -> None:
     assert found(snapshot, below(1)) == {"000"}
 
 
+def test_the_one_that_was_sent_longest_ago_goes_first(tmp_path: Path) -> None:
+    snapshot = published(tmp_path, 0)
+    first, second = (parts(snapshot, below(number)) for number in (1, 2))
+    for number in range(3, FILTERS_KEPT + 1):
+        parts(snapshot, below(number))
+    assert parts(snapshot, below(1)) is first
+    parts(snapshot, below(FILTERS_KEPT + 1))
+    assert parts(snapshot, below(1)) is first
+    assert parts(snapshot, below(2)) is not second
+
+
 def test_threads_that_ask_with_many_filters_at_once_get_their_own_items(tmp_path: Path) -> None:
     snapshot = published(tmp_path, 0)
     numbers = [turn % (2 * FILTERS_KEPT) for turn in range(400)]
@@ -137,3 +148,12 @@ def test_no_more_codes_are_kept_than_there_is_room_for(
         assert [hit.similarity for hit in found] == [score for _, score in right(vectors, query, 250, 10)]
     assert gathered == [sum(len(own) for id, own in vectors.items() if 200 <= int(id) < 250)]
     assert [part.may_keep for part in parts(snapshot, None)] == [False, False]
+
+
+def test_the_room_is_for_all_segments_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot, _ = several_passages(tmp_path)
+    first, second = parts(snapshot, below(249))
+    for room, kept in ((-1, [True, False]), (0, [True, True])):
+        monkeypatch.setattr(candidates, "KEPT_BYTES", first.code_bytes + second.code_bytes + room)
+        snapshot.kept.clear()
+        assert [part.may_keep for part in parts(snapshot, below(249))] == kept

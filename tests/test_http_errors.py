@@ -191,6 +191,13 @@ def test_what_is_not_a_json_object_is_refused(api: httpx.Client, route: str, con
     refused(api.post(route, content=content, headers=JSON), 422, "invalid_request")
 
 
+def test_it_is_told_where_a_body_is_no_json(api: httpx.Client) -> None:
+    message = refused(
+        api.post(SEARCH, content=b'{"limit": 1,\n "vector": [0.5, NaN]}', headers=JSON), 422, "invalid_request"
+    )
+    assert message.endswith("(line 2, column 18).")
+
+
 def test_a_body_that_is_not_declared_as_json_is_refused_and_told_how(api: httpx.Client) -> None:
     for headers in ({}, {"content-type": "text/plain"}, {"content-type": "application/x-www-form-urlencoded"}):
         message = refused(api.post(SEARCH, content=b'{"text": "x"}', headers=headers), 422, "invalid_request")

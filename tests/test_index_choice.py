@@ -48,8 +48,12 @@ def test_the_kind_of_an_index(count: int, dimension: int, budget: int, recall: f
     [
         (384, 300_000_000, "200,000 vectors are many, and a graph over them takes 208,000,000 bytes"),
         (384, 207_999_999, "of graphs over 200,000 vectors, one of 8-bit codes is within the memory budget of"),
-        (384, 1_000, "any graph over 200,000 vectors takes more than the memory budget of 1,000 bytes"),
-        (100, 1_000, "100 dimensions allow no 4-bit codes, and any graph takes more than the memory budget of 1,000"),
+        (
+            384,
+            1_000,
+            "any graph over 200,000 vectors takes more than the memory budget of 1,000 bytes, and this 11,200,",
+        ),
+        (100, 1_000, "100 dimensions allow no 4-bit codes; any graph over 200,000 vectors takes more than the memory "),
     ],
 )
 def test_the_reason_names_the_budget_where_it_decides(dimension: int, budget: int, reason: str) -> None:

@@ -232,6 +232,26 @@ def test_a_disk_that_fails_leaves_torch_to_compute(
         load(tmp_path / "cache")
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no such kernel"), ValueError("row 0 has no direction")])
+@pytest.mark.parametrize("converted_before", [True, False])
+def test_a_processor_that_fails_with_it_leaves_torch_to_compute(
+    copied: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    traced: None,
+    converted_before: bool,
+    error: Exception,
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    cache = copied if converted_before else tmp_path / "new"
+    monkeypatch.setattr(openvino, "normalise", fails)
+    assert load(cache, backend="auto").numeric_path == "torch float32 cpu"
+    with pytest.raises(ModelUnavailable, match=f"cannot run on OpenVINO: .*{error}"):
+        load(cache)
+
+
 def test_a_model_whose_files_have_changed_is_refused_here_too(tmp_path: Path, kept: Path) -> None:
     folder = copy_of_the_model(tmp_path / "model")
     fingerprint = identify(str(folder))

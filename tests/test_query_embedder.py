@@ -175,3 +175,40 @@ def test_a_model_behind_an_api_is_asked_again_before_it_has_answered() -> None:
 
     asyncio.run(run())
     assert sorted(held.turns) == [["a"], ["b", "c"]]
+
+
+@pytest.mark.parametrize("device", ["api", "cpu"])
+def test_of_an_api_all_that_waits_is_asked_at_once_but_no_more_than_so_many_turns(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr(embedder, "API_AT_ONCE", 3)
+    held = Held(device)
+    at_once = 3 if device == "api" else 1
+
+    async def run() -> None:
+        one = QueryEmbedder(held)
+        (task,) = await ask(one, [f"text {i}" for i in range(5 * embedder.MOST_TEXTS)])
+        await soon(held, at_once)
+        await asyncio.sleep(10 * embedder.API_SECONDS)
+        assert len(held.turns) == at_once
+        held.go.release(1)
+        await soon(held, at_once + 1)
+        held.go.release(4)
+        assert len(await task) == 5 * embedder.MOST_TEXTS
+
+    asyncio.run(run())
+    assert [len(turn) for turn in held.turns] == [embedder.MOST_TEXTS] * 5
+
+
+def test_vectors_that_are_kept_keep_no_others(held: Held) -> None:
+    held.go.release(1)
+
+    async def run() -> list[Embeddings]:
+        one = QueryEmbedder(held)
+        tasks = await ask(one, [f"text {i}" for i in range(embedder.MOST_TEXTS)])
+        return [await task for task in tasks]
+
+    (found,) = asyncio.run(run())
+    for vectors in found.values():
+        assert isinstance(vectors, np.ndarray)
+        assert vectors.base is None

@@ -24,6 +24,7 @@ from indexer.errors import ConfigurationError, ModelUnavailable
 from indexer.models.cache import EmbeddingCache
 from indexer.providers import Providers
 from indexer.query_log import LEAST, TAKEN, QueryLog, query_space, sample
+from indexer.stages import Progress
 from indexer.storage import collection_folder
 from indexer.vectors import Vectors
 
@@ -67,9 +68,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Queries]:
     """What indexes are asked for, to measure them."""
     every: list[Queries] = []
 
-    def noted(index: AnnIndex, passages: Passages, queries: Queries) -> tuple[Rung, ...]:
+    def noted(
+        index: AnnIndex, passages: Passages, queries: Queries, progress: Progress | None = None
+    ) -> tuple[Rung, ...]:
         every.append(queries)
-        return measured(index, passages, queries)
+        return measured(index, passages, queries, progress)
 
     monkeypatch.setattr(building, "measured", noted)
     monkeypatch.setattr(again, "measured", noted)

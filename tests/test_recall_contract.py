@@ -20,12 +20,12 @@ from starlette.testclient import TestClient
 from support import NAME, Place, StandIn, assert_tidy, prepared, publish_items, random_vectors
 
 from indexer import intake
-from indexer.ann import AnnIndex, Figure, Kind, Passages, Rung, building
+from indexer.ann import AnnIndex, Figure, Kind, Passages, Queries, Rung, building
 from indexer.ann.tuning import measured
 from indexer.config import CollectionSettings
 from indexer.describe import describe
 from indexer.search import Asked, nearest
-from indexer.vectors import Vectors
+from indexer.stages import Progress
 from indexer.verify import verify
 from service.app import App
 from service.cli import main
@@ -61,6 +61,11 @@ def test_figure_effort_and_interval_stand_in_the_manifest_in_status_and_over_htt
     assert all(effort >= 14 for effort in index["efforts"].values())
     lines = CliRunner().invoke(main, ["status", "--store", str(place.store)]).output
     assert f"recall {told['measured'][0]['recall']:.3f} (" in lines
+    for one in told["measured"]:
+        assert f"  recall at {one['limit']}: {one['recall']:.3f} (" in lines
+        assert f"with a filter {one['filtered']:.3f} ({one['filtered_low']:.3f} to {one['filtered_high']:.3f})" in lines
+    efforts = " and ".join(f"{effort} at {limit}" for limit, effort in index["efforts"].items())
+    assert f"  {kind} index: {index['reason']}; effort {efforts}, with a filter " in lines
     with TestClient(App(Collections(place.store))) as client:
         until(lambda: client.get("/readyz").status_code == 200, "the first look")
         assert client.get(f"/v1/collections/{NAME}").json()["recall"] == told
@@ -80,9 +85,9 @@ def test_where_an_index_finds_too_little_a_better_one_is_built(
     tried: list[Kind] = []
     bad: set[Kind] = {"hnsw"}
 
-    def found(index: AnnIndex, passages: Passages, queries: Vectors) -> tuple[Rung, ...]:
+    def found(index: AnnIndex, passages: Passages, queries: Queries, progress: Progress) -> tuple[Rung, ...]:
         tried.append(index.kind)
-        ladder = measured(index, passages, queries)
+        ladder = measured(index, passages, queries, progress)
         too_little = Figure(0.9, 0.89, 0.94)
         bad_ones = (replace(rung, figure=too_little) for rung in ladder)
         return tuple(bad_ones) if index.kind in bad else ladder
@@ -101,8 +106,8 @@ def test_where_an_index_finds_too_little_a_better_one_is_built(
 def test_an_index_that_finds_the_ten_nearest_is_kept_and_a_hundred_are_searched_exactly(
     tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def found(index: AnnIndex, passages: Passages, queries: Vectors) -> tuple[Rung, ...]:
-        ladder = measured(index, passages, queries)
+    def found(index: AnnIndex, passages: Passages, queries: Queries, progress: Progress) -> tuple[Rung, ...]:
+        ladder = measured(index, passages, queries, progress)
         too_little = Figure(0.9, 0.89, 0.94)
         return tuple(rung if rung.limit == 10 else replace(rung, figure=too_little) for rung in ladder)
 
@@ -169,9 +174,9 @@ def test_another_recall_is_published_by_itself_and_holds(
     assert describe(place.snapshot.generation)["recall"]["exact"]
 
 
-@pytest.mark.parametrize("recall", [0, 1, 1.5, -1, "all"])
+@pytest.mark.parametrize("recall", [0, 1, 1.5, -1, "all", "Exact", True, float("nan"), None])
 def test_a_recall_that_cannot_be_is_refused(recall: Any) -> None:
-    with pytest.raises(ValueError, match="recall"):
+    with pytest.raises(ValueError, match='recall\n  It is a number between 0 and 1, or "exact"'):
         CollectionSettings(source=("x",), recall=recall)
 
 

@@ -82,11 +82,11 @@ def test_a_derived_file_is_put_back_byte_for_byte_and_every_generation_is_whole_
 def test_the_command_says_what_was_mended_and_what_was_not(place: Place, folder: CollectionFolder) -> None:
     ids, items = own_file(folder, 1, "ids.arrow"), own_file(folder, 2, "items.arrow")
     flipped(ids)
-    assert told(place).stdout == f"things: 1 files mended, 0 still damaged\n  mended {ids}\n"
+    assert told(place).stdout == f"things: 1 file mended, 0 still damaged\n  mended {ids}\n"
     flipped(ids)
     flipped(items)
     lines = told(place, code=1).stdout.splitlines()
-    assert lines[:2] == ["things: 1 files mended, 1 still damaged", f"  mended {ids}"]
+    assert lines[:2] == ["things: 1 file mended, 1 still damaged", f"  mended {ids}"]
     assert lines[2].startswith(f"  {items} (generation 2): its checksum is ")
     assert lines[3] == "  `parecido index things --rebuild` builds it anew"
     (answer,) = json.loads(told(place, "--json", code=1).stdout)

@@ -73,7 +73,8 @@ def test_each_kind_of_damage_to_each_file_is_found_and_named(
         result = told(place, "--json", code=1)
         (damage,) = json.loads(result.stdout)["collections"][0]["damages"]
         assert (damage["path"], damage["generations"]) == (str(path), list(users))
-        assert f"  {path} (generation {', '.join(map(str, users))}): " in told(place, code=1).stdout
+        which = f"generation{'s' if len(users) > 1 else ''} {', '.join(map(str, users))}"
+        assert f"  {path} ({which}): " in told(place, code=1).stdout
         assert content_of(place.store) == after
         replaced(place.store, tmp_path / "before")
 

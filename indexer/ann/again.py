@@ -55,15 +55,20 @@ def _elsewhere(others: Sequence[Passages], nothing: Vectors, most: int) -> Vecto
 
 
 def _held_out(path: Path, index: AnnIndex, passages: Passages, wanted: int) -> tuple[AnnIndex, Passages, Queries]:
-    """A copy of a graph without some of its items, what counts in it, and these items, which are none of its own."""
+    """A copy of a graph without some of its items, what counts in it, and these items, which are none of its own.
+
+    Only what lies on the lowest level can be taken out. Items are chosen whose first passage does, with which they are
+    asked for; few of their other passages do not, and these stay without counting.
+    """
     live = np.ones(passages.item_count, dtype=np.bool_) if passages.live is None else passages.live.copy()
-    low = live.copy()
-    low[passages.items_of(index.on_upper_levels())] = False
-    chosen = replace(passages, live=low).some(min(wanted, passages.live_count // HELD_OUT))
+    low = np.ones(len(passages.vectors), dtype=np.bool_)
+    low[index.on_upper_levels()] = False
+    first_is_low = low[passages.firsts_of(np.arange(passages.item_count))]
+    chosen = replace(passages, live=live & first_is_low).some(min(wanted, passages.live_count // HELD_OUT))
     live[chosen.own] = False
     taken = np.zeros(passages.item_count, dtype=np.bool_)
     taken[chosen.own] = True
-    rows = np.flatnonzero(taken if passages.items is None else taken[passages.items])
+    rows = np.flatnonzero(low & (taken if passages.items is None else taken[passages.items]))
     graph = kinds.read_whole(str(path))
     kinds.take_out(graph, rows, np.asarray(passages.vectors))
     left = replace(passages, live=live, taken_out=len(rows))

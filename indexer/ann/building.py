@@ -22,9 +22,9 @@ from indexer.ann.choice import Choice, Kind, choose, in_turn
 from indexer.ann.ladder import LIMITS, Frame, IndexEntry
 from indexer.ann.opened import AnnIndex
 from indexer.ann.passages import Logged, Passages, let_go, nothing_logged, spread
-from indexer.ann.tuning import measured
+from indexer.ann.tuning import LEAST, measured
 from indexer.config import MEMORY_BUDGET
-from indexer.report import Advance, Progress, stage
+from indexer.stages import Advance, Progress, stage
 from indexer.storage import OutputFile
 from indexer.vectors import Vectors
 
@@ -53,6 +53,8 @@ def build(passages: Passages, aim: Aim, file: OutputFile, progress: Progress | N
     """Build an index of some passages that finds as much as it shall, and write it."""
     count, dimension = passages.vectors.shape
     first = choose(count, dimension, round(aim.memory_budget * 4 * count * dimension), aim.recall)
+    if first.kind != "exact" and _too_few(passages, aim.logged):
+        first = Choice("exact", f"{passages.item_count:,} items are too few to measure another index with")
     for choice in in_turn(first, dimension):
         if choice.kind == "exact" or aim.recall is None:
             break
@@ -92,6 +94,11 @@ def _tried(
     with _stage(progress, len(passages.vectors) - len(known.vectors)) as advance:
         _fill(index, passages.vectors[len(known.vectors) :], advance)
     return _written(index, entry, file)
+
+
+def _too_few(passages: Passages, logged: Logged) -> bool:
+    """Whether an index could not be measured; a log is read only where items alone do not suffice."""
+    return passages.to_hold_out < LEAST and passages.to_hold_out + len(logged()) < LEAST
 
 
 def _hopeless(kind: Kind, vectors: Vectors, recall: float) -> bool:

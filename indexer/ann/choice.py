@@ -1,8 +1,8 @@
 """Which kind of index suits how many vectors?
 
-A pure function, checked by `benchmarks/ann.py` at ten thousand to a million vectors. A kind is only a first try: what
-it finds is measured where it is built, and where that is too little the next one `in_turn` is built, the exact one in
-the end.
+A pure function, whose borders `benchmarks/kinds.py` shows, with each kind on either side of them. A kind is only a
+first try: what it finds is measured where it is built, and where that is too little the next one `in_turn` is built,
+the exact one in the end.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def _graph(count: int, dimension: int, memory_budget: int, coded: bool) -> Choic
         return Choice("hnsw", f"{count:,} vectors are many, and a graph over them takes {large:,} bytes")
     if small <= memory_budget:
         return Choice("hnsw-sq8", f"of graphs over {count:,} vectors, one of 8-bit codes is within {budget}")
-    if coded:
-        return Choice("pq", f"any graph over {count:,} vectors takes more than {budget}")
-    return Choice("exact", f"{dimension} dimensions allow no 4-bit codes, and any graph takes more than {budget}")
+    last: Kind = "pq" if coded else "exact"
+    least = f"any graph over {count:,} vectors takes more than {budget}, and this {bytes_of(last, count, dimension):,}"
+    return Choice(last, least if coded else f"{dimension} dimensions allow no 4-bit codes; {least}")
 
 
 def bytes_of(kind: Kind, count: int, dimension: int) -> int:

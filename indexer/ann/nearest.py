@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from indexer.ann.opened import Mask
 from indexer.ann.passages import Passages, Queries, let_go
-from indexer.report import Advance
+from indexer.stages import Advance
 from indexer.vectors import Vectors
 
 BLOCK_ITEMS, BLOCK_SCORES = 8192, 1 << 20
-"""Items that are compared at a time, and figures that are held at a time, one an item and query, with some copies."""
+"""Items that are compared at a time, and figures that are held at a time, one a passage and query, with some copies; of
+an item that is much longer than others, as many more as it has passages."""
 
 Scores = npt.NDArray[np.float32]
 """(queries, n)"""
@@ -35,7 +36,7 @@ def nearest(
     It is minus infinity where there are fewer; the item that a query is of is none of them.
     """
     best = [np.full((len(queries.vectors), count), -np.inf, dtype=np.float32) for _ in masks]
-    block = min(BLOCK_ITEMS, max(1, BLOCK_SCORES // max(1, len(queries.vectors))))
+    block = min(BLOCK_ITEMS, max(1, int(BLOCK_SCORES / max(1.0, len(queries.vectors) * passages.an_item))))
     for first in range(0, passages.item_count, block):
         last = min(first + block, passages.item_count)
         scores = _of_items(passages, queries.vectors, first, last)

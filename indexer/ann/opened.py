@@ -32,7 +32,7 @@ Candidates = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
 class AnnIndex:
-    """An opened index; searching changes nothing in it, so that threads may share it."""
+    """An opened index; searching changes nothing in what it answers, so that threads may share it."""
 
     def __init__(self, index: faiss.Index, kind: Kind = "exact") -> None:
         self._index = index
@@ -163,9 +163,10 @@ def _as(before: int) -> None:
 
 
 def open_index(path: Path, count: int, dimension: int, entry: IndexEntry | None = None) -> AnnIndex:
-    """The index in a file, memory-mapped; raises CorruptGeneration where it is not one of so many vectors.
+    """The index in a file, memory-mapped; raises CorruptGeneration where it is none, or is damaged.
 
-    `entry` is what the manifest says of it; those of an earlier version say nothing, and are exact.
+    One of more or fewer vectors is not looked at any further: the caller compares `count` and `dimension`. `entry` is
+    what the manifest says of it; those of an earlier version say nothing, and are exact.
     """
     kind: Kind = entry.kind if entry else "exact"
     if not _begins_well(path, count, dimension, entry):

@@ -110,10 +110,15 @@ class Passages:
             return np.ones(len(self.vectors), dtype=np.int64)
         return np.bincount(self.items, minlength=self.item_count)
 
+    @property
+    def to_hold_out(self) -> int:
+        """How many of the last items are held out, to be asked with."""
+        return min(asked_of(self.item_count), self.item_count // HELD_OUT)
+
     def held_out(self) -> tuple[Passages, Queries]:
         """All but the last few items, and the first passage of each of these."""
         items = self.item_count
-        held = np.arange(items - min(asked_of(items), items // HELD_OUT), items)
+        held = np.arange(items - self.to_hold_out, items)
         firsts = self.firsts_of(held)
         end = int(firsts[0]) if len(held) else len(self.vectors)
         rest = None if self.items is None else self.items[:end]

@@ -24,7 +24,7 @@ from indexer.ann.opened import AnnIndex, Mask
 from indexer.ann.passages import Passages, Queries, let_go
 from indexer.ann.trial_filters import trial_filters
 from indexer.ann.ways import Plan, plan, quick_way
-from indexer.report import Progress, stage
+from indexer.stages import Progress, stage
 from indexer.vectors import Rows, Vectors
 
 LEAST = 50

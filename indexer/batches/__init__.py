@@ -18,7 +18,7 @@ from indexer import storage
 from indexer.batches.batch import Batch
 from indexer.batches.results import ENDED, Desk, clear, pick_up
 from indexer.batches.sending import Packing, Text, send
-from indexer.batches.state import FILE, BatchState
+from indexer.batches.state import BatchState
 from indexer.batches.verdict import Standing
 from indexer.errors import ConfigurationError
 from indexer.ledger import Entry, Ledger
@@ -27,7 +27,7 @@ from indexer.models.cache import EmbeddingCache
 from indexer.models.openai_batches import OpenAIBatches
 from indexer.prices import cost, price_of
 from indexer.providers import Providers
-from indexer.report import Progress
+from indexer.stages import Progress
 from indexer.storage import CollectionFolder, collection_folder, collection_names
 from indexer.windows import Need
 
@@ -169,7 +169,7 @@ def committed(store: Path, providers: Providers) -> int:
 
 def recorded(folder: CollectionFolder, *, only_open: bool = False) -> list[Batch]:
     """The batches of a collection, oldest first; reads only, whoever holds the collection."""
-    if storage.size(folder.path / FILE) is None:
+    if storage.size(folder.batches) is None:
         return []
     with contextlib.closing(BatchState(folder)) as state:
         return open_batches(state) if only_open else state.batches()

@@ -48,7 +48,6 @@ from indexer.batches.batch import Batch, Outcome, Sent, Stage, State
 from indexer.models import Fingerprint
 from indexer.storage import CollectionFolder, DatabaseFile, DatabaseKind, Sealed
 
-FILE = "batches.sqlite"
 UPLOADS = "batches"
 FORMAT = 1
 LOOKUP = 500
@@ -104,7 +103,7 @@ class BatchState:
     def __init__(self, folder: CollectionFolder) -> None:
         """Opens nothing: the file is made with the first batch."""
         self.folder, self.uploads = folder, folder.path / UPLOADS
-        self._file = DatabaseFile(folder.path / FILE, _KIND)
+        self._file = DatabaseFile(folder.batches, _KIND)
 
     def close(self) -> None:
         """Let go of the file."""

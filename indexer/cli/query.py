@@ -40,7 +40,7 @@ log = logging.getLogger("parecido")
 )
 @click.option(
     "--recall",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=float,
     help="How much of what is nearest to find on average, where the collection promises less.",
 )
 @click.option("--exact", is_flag=True, help="Find all of what is nearest, however long it takes.")

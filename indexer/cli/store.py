@@ -153,6 +153,8 @@ def verify(names: tuple[str, ...], store: Path | None, config: Path | None, as_j
     settings = settings_of(config, store)
     found = [look(folder) for folder in _folders(settings, names)]
     cache = None if names else verify_cache(cache_path(settings.store, settings.cache))
+    if not found and not (cache and cache.bytes):
+        raise _nothing(settings)
     if as_json:
         emit({"collections": found, "cache": cache})
     else:
@@ -172,10 +174,20 @@ def repair(names: tuple[str, ...], store: Path | None, config: Path | None, as_j
     limit_threads()
     from indexer.repair import repair as mend
 
-    done = [mend(folder) for folder in _folders(settings_of(config, store), names)]
+    settings = settings_of(config, store)
+    done = [mend(folder) for folder in _folders(settings, names)]
+    if not done:
+        raise _nothing(settings)
     emit(done) if as_json else click.echo("\n".join(map(printing.repaired, done)))
     if any(one.damages for one in done):
         sys.exit(FAILED)
+
+
+def _nothing(settings: Settings) -> CollectionNotFound:
+    """Said instead of that all is well, for nobody asks about a store that is not there on purpose."""
+    return CollectionNotFound(
+        f"There is nothing in the store {str(settings.store)!r}: index a collection, or choose another with --store."
+    )
 
 
 def _folders(settings: Settings, names: tuple[str, ...]) -> list[CollectionFolder]:

@@ -126,7 +126,10 @@ class Model(Protocol):
         """The most tokens it reads, special tokens and prompt included."""
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """One row of length 1 for each text, (n, dimension) float32; raises ModelUnavailable where it fails."""
+        """One row of length 1 for each text, (n, dimension) float32.
+
+        Raises ModelUnavailable where it fails, and InvalidRequest for a text that an API refuses.
+        """
 
     def embed_stream(self, texts: Sequence[str], allows: Allows = whatever_it_costs) -> Iterator[Embedded]:
         """The same for many texts: answers as they come, each text in one of them.

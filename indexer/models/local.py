@@ -61,7 +61,7 @@ def may_have_gpu() -> bool:
 
 
 def _converted(fingerprint: Fingerprint, files: ModelFiles, device: str | None, settings: LocalSettings) -> Model:
-    """The model on OpenVINO, converted now if it was not before; on torch where there is a GPU, or it does not convert.
+    """The model on OpenVINO, converted now if it was not before; on torch where there is a GPU, or that fails.
 
     The second time neither torch nor sentence_transformers is imported.
     """
@@ -74,30 +74,29 @@ def _converted(fingerprint: Fingerprint, files: ModelFiles, device: str | None, 
             return reference
     conversions = Conversions(settings.models_cache or Path(), fingerprint, openvino.computed_by())
     with _turn:
-        if found := conversions.find():
-            return openvino.load(found, fingerprint, settings.processes)
-        with conversions.in_turn():
+        try:
             if found := conversions.find():
                 return openvino.load(found, fingerprint, settings.processes)
-            reference = reference or sentence_transformers.load(fingerprint, files, "cpu")
-            told = {"event": "converting", "model": fingerprint.name}
-            log.info("model %s: converting it for OpenVINO, once", fingerprint.name, extra=told)
-            try:
+            with conversions.in_turn():
+                if found := conversions.find():
+                    return openvino.load(found, fingerprint, settings.processes)
+                reference = reference or sentence_transformers.load(fingerprint, files, "cpu")
+                told = {"event": "converting", "model": fingerprint.name}
+                log.info("model %s: converting it for OpenVINO, once", fingerprint.name, extra=told)
                 return openvino.convert(reference, conversions, settings.processes)
-            except Unconvertible as error:
-                return _unconverted(reference, settings, error)
+        except Unconvertible as error:
+            _told(fingerprint.name, settings, error)
+            return reference or sentence_transformers.load(fingerprint, files, "cpu")
 
 
-def _unconverted(reference: SentenceTransformersModel, settings: LocalSettings, error: Unconvertible) -> Model:
-    """The reference in the place of a conversion; raises ModelUnavailable where that was asked for."""
-    name = reference.fingerprint.name
+def _told(name: str, settings: LocalSettings, error: Unconvertible) -> None:
+    """Say that torch computes, and why; raises ModelUnavailable where OpenVINO was asked for."""
     if settings.backend == "openvino":
         raise ModelUnavailable(
             f'Model {name!r} cannot run on OpenVINO: {error}. Set backend to "auto".', param="backend"
         ) from error
     told = {"event": "not_converted", "model": name}
     log.info("model %s: torch computes, because %s", name, error, extra=told)
-    return reference
 
 
 def _unchanged(fingerprint: Fingerprint) -> ModelFiles:

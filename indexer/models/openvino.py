@@ -148,7 +148,7 @@ class OpenVINOModel:
         request = self._idle.get()
         try:
             return normalise(request.infer([tokens, mask], share_inputs=True)[0])
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise ModelUnavailable(f"Model {self.fingerprint.name!r} failed to embed: {error}.") from error
         finally:
             self._idle.put(request)
@@ -179,15 +179,11 @@ def _precision() -> str:
 
 
 def load(converted: Converted, fingerprint: Fingerprint, processes: int = 1) -> OpenVINOModel:
-    """A model that was converted before; raises ModelUnavailable where it does not load."""
+    """A model that was converted before; raises Unconvertible where it does not load, or does not compute."""
     try:
         return OpenVINOModel(converted, fingerprint, cores(processes))
-    except RuntimeError as error:
-        raise ModelUnavailable(
-            f"Model {fingerprint.name!r} does not load on OpenVINO ({error}): remove {str(converted.folder)!r}, or set "
-            'backend to "torch".',
-            param="backend",
-        ) from error
+    except (RuntimeError, ModelUnavailable) as error:
+        raise Unconvertible(f"{str(converted.folder)!r} does not load ({_first_line(error)})") from error
 
 
 def convert(reference: SentenceTransformersModel, conversions: Conversions, processes: int = 1) -> OpenVINOModel:
@@ -206,7 +202,7 @@ def convert(reference: SentenceTransformersModel, conversions: Conversions, proc
                 made = _sealed(reference, conversions, folder)
                 model = OpenVINOModel(made, reference.fingerprint, cores(processes))
                 worst = _worst_cosine(model, reference)
-            except (RuntimeError, ValueError, StorageError) as error:
+            except (RuntimeError, ValueError, StorageError, ModelUnavailable) as error:
                 raise Unconvertible(f"OpenVINO fails with it ({_first_line(error)})") from error
             if worst >= LEAST_COSINE:
                 conversions.keep(made)

@@ -126,7 +126,7 @@ def _connect(url: str) -> Connection:
     engine = _engine(url)
     sqlite = engine.dialect.name == "sqlite"
     if sqlite:
-        _check_there(engine, url)
+        _check_there(engine)
     try:
         connection = engine.connect()
     except (_errors(), OSError, TypeError, ValueError) as error:
@@ -142,7 +142,7 @@ def _connect(url: str) -> Connection:
     return connection
 
 
-def _check_there(engine: Engine, url: str) -> None:
+def _check_there(engine: Engine) -> None:
     """SQLite makes a file that is not there, and an empty database is no source."""
     path = engine.url.database
     if path and path != ":memory:" and not path.startswith("file:") and not os.path.isfile(path):

@@ -38,6 +38,11 @@ class CollectionFolder:
         """What a run that has not published has written so far, and the rejects of those that have ended."""
         return self.path / "runs"
 
+    @property
+    def batches(self) -> Path:
+        """What is with the Batch API; there where something ever was."""
+        return self.path / "batches.sqlite"
+
 
 def collection_folder(store: Path, name: str) -> CollectionFolder:
     """The places of the collection `name`, whether or not it exists yet."""
