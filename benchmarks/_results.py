@@ -34,8 +34,9 @@ def results(every: Sequence[Shown]) -> str:
     lines = [
         "# Results",
         "",
-        "`make bench` wrote this file; [README.md](README.md) says what each benchmark does. A figure is the median of",
-        "its rounds, with the least and the greatest; what is compared took turns on the same machine.",
+        "`make bench` writes this file of what each benchmark saw with the command that stands beside it, and",
+        "[README.md](README.md) says what each does. A figure is the median of its rounds, with the least and the",
+        "greatest; what is compared took turns on the same machine.",
         "",
         *_machine(runs),
         *_aims(figures),

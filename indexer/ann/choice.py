@@ -18,13 +18,13 @@ EXACT_NUMBERS = 2_000_000
 """Numbers (vectors times dimensions) up to which a scan of all is quick beside the embedding of a query. An index is
 quicker, but would find less, and take seconds to tune after every small run."""
 GRAPH_VECTORS = 20_000
-"""Vectors from which on a walk of a graph takes half as long as a scan of 4-bit codes, or less, which is worth the
-seconds that it takes to build. Among ten thousand they take about as long."""
+"""Vectors from which on a walk of a graph takes less time than a scan of 4-bit codes, in batches half of it or less,
+which is worth its memory. Among ten thousand single queries take about as long."""
 SURE = 0.99
 """Recall from which on a graph has to look farther, and less surely finds enough."""
-SURE_VECTORS = 40_000, 500_000
-"""Vectors among which a walk is quicker than a scan of codes even so. Among fewer the scan is; among more, a walk that
-looks far enough takes as long on processors whose instructions are wide, and may not find enough at all."""
+SURE_VECTORS = 40_000
+"""Vectors from which on a walk is quicker than a scan of codes even so, on whatever processor: among fewer the scan is
+where instructions are wide."""
 LINKS = 32
 """Neighbours of a node of a graph; twice as many on its lowest level. With fewer a walk among some ten thousand is
 quicker, but among a million it has to look farther for as much, and takes longer."""
@@ -48,13 +48,11 @@ def choose(count: int, dimension: int, memory_budget: int, recall: float | None)
     if recall is None:
         return Choice("exact", "everything that is nearest shall be found")
     if count * dimension <= EXACT_NUMBERS:
-        return Choice("exact", f"a scan of all {count:,} vectors takes no longer than an index")
+        return Choice("exact", f"{count:,} vectors are so few that all are compared")
     coded = dimension % PQ_DIMENSIONS == 0
-    least, most = SURE_VECTORS if recall >= SURE else (GRAPH_VECTORS, count)
+    least = SURE_VECTORS if recall >= SURE else GRAPH_VECTORS
     if coded and count < least:
         return Choice("pq", f"{count:,} vectors are few enough for a scan of 4-bit codes")
-    if coded and count > most:
-        return Choice("pq", f"among {count:,} vectors a scan of 4-bit codes reaches a recall of {recall:g} more surely")
     return _graph(count, dimension, memory_budget, coded)
 
 
