@@ -8,33 +8,22 @@ says how near what it left out can be.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from indexer import ann, filters
-from indexer.filters import Filter
+from indexer import ann
 from indexer.segment import Segment
-from indexer.snapshot import Found, LiveSegment, Snapshot
+from indexer.snapshot import Found, LiveSegment
 from indexer.vectors import Rows, Vectors
 
 Float = TypeVar("Float", bound=np.floating)
 Figures = npt.NDArray[np.float32]
 Items = npt.NDArray[np.bool_]
 """One entry an item row: whether the item counts."""
-
-FILTERS_KEPT = 16
-"""Filters of a snapshot whose passing items are kept, a byte for each item and passage: whoever turns a page, or asks
-within one section, sends the same filter again."""
-KEPT_BYTES = 8 << 20
-"""Of codes that are kept of what passes a filter, in all segments: to scan them where they lie together takes a third
-of the time of looking each up; that much of them takes about as long as a walk of a graph of which a tenth passes."""
 
 HARDER = 4
 """So many times as many passages are asked for, and an index as hard, where they were of too few items."""
@@ -277,28 +266,6 @@ class Part:
         return Candidates(segment, self.vectors, passages, rows, figures, items, bound, found.error)
 
 
-_turn = threading.Lock()
-
-
-def parts(snapshot: Snapshot, filter: Filter | None) -> list[Part]:
-    """The segments of a snapshot with what passes the filter; the same ones where it was asked for lately."""
-    known: OrderedDict[Hashable, list[Part]] = snapshot.kept
-    with _turn:
-        if found := known.get(filter):
-            known.move_to_end(filter)
-            return found
-    made = [Part(part, None if filter is None else _passing(part.segment, filter)) for part in snapshot.segments]
-    room = 0 if filter is None else KEPT_BYTES
-    for one in made:
-        one.may_keep = one.code_bytes <= room
-        room -= one.code_bytes * one.may_keep
-    with _turn:
-        known[filter] = made
-        if len(known) > FILTERS_KEPT:
-            known.popitem(last=False)
-    return made
-
-
 def fold(rows: Rows, passages: Rows, scores: npt.NDArray[Float]) -> tuple[Rows, Rows, npt.NDArray[Float]]:
     """Each item once, with its best passage; of equal ones, the first in the text."""
     order = np.lexsort((passages, -scores, rows))
@@ -313,15 +280,3 @@ def _again(rows: Rows, passages: Rows) -> npt.NDArray[np.int64] | None:
     rising = np.sort(np.where(passages < 0, -1, rows), axis=1)
     again = np.count_nonzero((rising[:, 1:] == rising[:, :-1]) & (rising[:, 1:] >= 0), axis=1)
     return again if np.count_nonzero(again) else None
-
-
-def _passing(segment: Segment, filter: Filter) -> Items:
-    return filters.evaluate(filter, _columns(segment), segment.entry.items)
-
-
-def _columns(segment: Segment) -> Callable[[str], pa.ChunkedArray | pa.Array]:
-    def column(field: str) -> pa.ChunkedArray | pa.Array:
-        found = segment.column(field)
-        return pa.nulls(segment.entry.items) if found is None else found
-
-    return column

@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from indexer.candidates import Candidates, Part, fold, parts
+from indexer.candidates import Candidates, Part, fold
 from indexer.filters import Filter
 from indexer.generation import Contract
+from indexer.parts import parts
 from indexer.segment import Segment
 from indexer.snapshot import Found, Snapshot
 from indexer.vectors import Vectors, best_similarity_to_rows, similarity_to_rows

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from indexer.candidates import TOGETHER, Figures, Part, Several, parts
+from indexer.candidates import TOGETHER, Figures, Part, Several
 from indexer.filters import Filter
+from indexer.parts import parts
 from indexer.search import FETCH, Asked, Hit, Scored, among, each_finds, found_all, nearest, paged, scored
 from indexer.segment import Segment
 from indexer.snapshot import Snapshot

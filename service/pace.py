@@ -7,7 +7,7 @@ from collections import OrderedDict
 from indexer.filters import Filter
 
 FILTERS = 8
-"""Whose searches are remembered: fewer than have their passing items kept (`FILTERS_KEPT` of `indexer.candidates`), so
+"""Whose searches are remembered: fewer than have their passing items kept (`FILTERS_KEPT` of `indexer.parts`), so
 that one of these has nearly always its items at hand."""
 _WEIGHT = 0.1
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from indexer import queries
-from indexer.candidates import FILTERS_KEPT
 from indexer.filters.tree import Exists
+from indexer.parts import FILTERS_KEPT
 from indexer.queries import Query
 from service.answering import FEW, QUICK, Answering
 from service.pace import FILTERS, Paces

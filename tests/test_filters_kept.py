@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from support import prepared, publish_items, random_vectors
 
-from indexer import ann, candidates
-from indexer.candidates import FILTERS_KEPT, Rows, parts
+from indexer import ann
+from indexer import parts as parts_of
 from indexer.filters import evaluate
 from indexer.filters.tree import Compare, Filter, OneOf, Order
 from indexer.items import FieldType
+from indexer.parts import FILTERS_KEPT, parts
 from indexer.search import Asked, nearest
 from indexer.snapshot import Snapshot
 from indexer.together import nearest_each
-from indexer.vectors import Vectors, similarity
+from indexer.vectors import Rows, Vectors, similarity
 
 COUNT = 60
 SEGMENTS = (0, 200), (200, 250)
@@ -47,7 +48,7 @@ def ids(numbers: range) -> set[str]:
 
 def test_a_filter_that_is_sent_again_is_not_evaluated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated = []
-    monkeypatch.setattr(candidates.filters, "evaluate", lambda *args: evaluated.append(args[0]) or evaluate(*args))
+    monkeypatch.setattr(parts_of.filters, "evaluate", lambda *args: evaluated.append(args[0]) or evaluate(*args))
     snapshot = published(tmp_path, 0)
     for _ in range(3):
         assert found(snapshot, below(7)) == ids(range(7))
@@ -141,7 +142,7 @@ def test_no_more_codes_are_kept_than_there_is_room_for(
 ) -> None:
     snapshot, vectors = several_passages(tmp_path)
     first, _ = parts(snapshot, below(249))
-    monkeypatch.setattr(candidates, "KEPT_BYTES", first.code_bytes - 1)
+    monkeypatch.setattr(parts_of, "KEPT_BYTES", first.code_bytes - 1)
     query = random_vectors(np.random.default_rng(1), 1, 32)
     for _ in range(3):
         found = nearest(snapshot, Asked(query, 10, filter=below(250)))
@@ -154,6 +155,6 @@ def test_the_room_is_for_all_segments_together(tmp_path: Path, monkeypatch: pyte
     snapshot, _ = several_passages(tmp_path)
     first, second = parts(snapshot, below(249))
     for room, kept in ((-1, [True, False]), (0, [True, True])):
-        monkeypatch.setattr(candidates, "KEPT_BYTES", first.code_bytes + second.code_bytes + room)
+        monkeypatch.setattr(parts_of, "KEPT_BYTES", first.code_bytes + second.code_bytes + room)
         snapshot.kept.clear()
         assert [part.may_keep for part in parts(snapshot, below(249))] == kept
