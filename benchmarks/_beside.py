@@ -9,22 +9,28 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import faiss
 import numpy as np
 
+from benchmarks._stored import shares
 from indexer import ann
 from indexer.ann import kinds
 from indexer.search import Scored
 from indexer.segment import ANN
-from indexer.snapshot import Snapshot
+from indexer.snapshot import LiveSegment, Snapshot
 from indexer.vectors import Vectors
 
 LIMIT = 10
+SHARES = (1, 10, 50)
+"""Of a hundred items, so many pass the filters that are asked with."""
 NEAR = 2e-6
 """By how much less similar a hit counts as being as near."""
+
+ALL: Mapping[str, Any] = {}
+"""What a search of FAISS's has to be told where all items pass."""
 
 How = tuple[faiss.Index, Any]
 """An index, and with which parameters it is asked."""
@@ -42,7 +48,7 @@ class Bare:
         for index, how in self._asked:
             some, there = index.search(queries, LIMIT, params=how)
             figures.append(some)
-            rows.append(there + first)
+            rows.append(np.where(there < 0, there, there + first))
             first += index.ntotal
         if len(figures) == 1:
             return figures[0], rows[0]
@@ -51,16 +57,28 @@ class Bare:
         return np.take_along_axis(every, best, 1), np.take_along_axis(np.concatenate(rows, axis=1), best, 1)
 
 
-def on_files(snapshot: Snapshot, recall: float | None = None) -> Bare:
-    """FAISS on the index files of a snapshot, with the effort that the project takes where so much is to be found."""
+def on_files(snapshot: Snapshot, recall: float | None = None, share: int | None = None) -> Bare:
+    """FAISS on the index files of a snapshot, with the effort that the project takes where so much is to be found.
+
+    Of a `share`, so many of a hundred items pass: FAISS is handed a bitmap of them, and finds what it finds.
+    """
     asked = []
     for part in snapshot.segments:
-        kind, effort = _kind(part.segment.entry.index), _effort(snapshot, part.segment.entry.index, recall)
+        entry = part.segment.entry.index
+        kind, effort = _kind(entry), _effort(snapshot, entry, recall, share is not None)
         index = kinds.read(str(part.segment.folder / ANN), kind)
         if effort is None and kind.startswith("hnsw"):
             index = faiss.downcast_index(index.storage)
-        asked.append(_asked(index, kind, np.asarray(part.segment.vectors), effort))
+        asked.append(_asked(index, kind, np.asarray(part.segment.vectors), effort, _passing(part, share)))
     return Bare(asked)
+
+
+def _passing(part: LiveSegment, share: int | None) -> dict[str, Any]:
+    """What a search of FAISS's has to be told, so that only so many of a hundred items pass."""
+    if share is None:
+        return {}
+    mask = shares(part)[part.segment.item_rows] < share
+    return {"sel": faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))}
 
 
 def flat(snapshot: Snapshot) -> Bare:
@@ -89,25 +107,29 @@ def _kind(entry: ann.IndexEntry | None) -> ann.Kind:
     return entry.kind if entry else "exact"
 
 
-def _effort(snapshot: Snapshot, entry: ann.IndexEntry | None, recall: float | None = None) -> int | None:
+def _effort(
+    snapshot: Snapshot, entry: ann.IndexEntry | None, recall: float | None = None, filtered: bool = False
+) -> int | None:
     contract = snapshot.generation.contract
-    return ann.effort_for(entry, LIMIT, recall or (contract.target if contract else None))
+    return ann.effort_for(entry, LIMIT, recall or (contract.target if contract else None), filtered)
 
 
-def _asked(index: faiss.Index, kind: ann.Kind, vectors: Vectors, effort: int | None) -> How:
+def _asked(
+    index: faiss.Index, kind: ann.Kind, vectors: Vectors, effort: int | None, passing: Mapping[str, Any] = ALL
+) -> How:
     if effort is None or kind == "exact":
-        return index, None
+        return index, faiss.SearchParameters(**passing) if passing else None
     if kind == "pq":
-        return _refining(index, vectors, effort)
-    return index, faiss.SearchParametersHNSW(efSearch=max(effort, LIMIT))
+        return _refining(index, vectors, effort, passing)
+    return index, faiss.SearchParametersHNSW(efSearch=max(effort, LIMIT), **passing)
 
 
-def _refining(codes: faiss.Index, vectors: Vectors, effort: int) -> How:
+def _refining(codes: faiss.Index, vectors: Vectors, effort: int, passing: Mapping[str, Any]) -> How:
     """4-bit codes whose candidates are compared by codes of half precision."""
     half = faiss.IndexScalarQuantizer(codes.d, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     half.add(vectors)
     index = faiss.IndexRefine(codes, half)
-    one_list = faiss.IVFSearchParameters(nprobe=1)
+    one_list = faiss.IVFSearchParameters(nprobe=1, **passing)
     return index, faiss.IndexRefineSearchParameters(k_factor=effort / LIMIT, base_index_params=one_list)
 
 
@@ -130,9 +152,25 @@ def by_round(seconds: Sequence[float], rounds: int) -> list[float]:
 
 def recall_of(found: list[list[Scored]], best: list[list[Scored]]) -> float:
     """The share of the nearest that was found."""
-    shares = [
-        sum(one.similarity >= nearest[-1].similarity - NEAR for one in hits) / len(nearest)
-        for hits, nearest in zip(found, best, strict=True)
+    return _found([[hit.similarity for hit in hits] for hits in found], best)
+
+
+def recall_beside(bare: Bare, snapshot: Snapshot, queries: Vectors, best: list[list[Scored]]) -> float:
+    """The same of what stands beside; its rows are compared here, whatever figures it gives them."""
+    vectors = [np.asarray(part.segment.vectors) for part in snapshot.segments]
+    starts = np.cumsum([0, *map(len, vectors)])
+    found = []
+    for query, rows in zip(queries, bare.search(queries)[1], strict=True):
+        there = rows[rows >= 0]
+        parts = np.searchsorted(starts, there, side="right") - 1
+        found.append([float(vectors[p][row - starts[p]] @ query) for p, row in zip(parts, there, strict=True)])
+    return _found(found, best)
+
+
+def _found(similarities: list[list[float]], best: list[list[Scored]]) -> float:
+    found = [
+        sum(one >= nearest[-1].similarity - NEAR for one in each) / len(nearest)
+        for each, nearest in zip(similarities, best, strict=True)
         if nearest
     ]
-    return statistics.fmean(shares) if shares else 1.0
+    return statistics.fmean(found) if found else 1.0

@@ -50,6 +50,11 @@ def read(snapshot: Snapshot) -> Stored:
     return Stored(items.tolist(), np.concatenate([part.segment.vectors[rows] for part, rows in parts]), shares)
 
 
+def shares(part: LiveSegment) -> npt.NDArray[Any]:
+    """The number from 0 to 99 of each item of a segment."""
+    return _column(part, "share")
+
+
 def write(snapshot: Snapshot, stored: Stored, folder: Path) -> None:
     """Vectors, float32, and beside them their ids, texts and metadata, one JSON object a line."""
     np.save(folder / VECTORS, stored.vectors)

@@ -5,7 +5,8 @@ Servers and a loop with nothing of Parecido around them, for `http` to put besid
 - `echo`: FastAPI with one `async def` route that answers what it is sent;
 - `starlette`: Starlette with one route that reads the vector with orjson, asks the same FAISS index as hard (see
   `_beside`), and writes the ten hits with their metadata and texts, which it holds as Python objects, with orjson;
-  nothing is checked;
+  nothing is checked. With a filter by `share` FAISS is handed a bitmap of the items that pass, made before, and finds
+  what it finds. A text is embedded by the same model, each by itself;
 - `model`: the collection's model, computed as the service does, one text after the other in the process itself.
 
     python -m benchmarks.floor echo|starlette STORE FD WORKERS     (FD is a listening socket)
@@ -25,8 +26,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from benchmarks._beside import on_files
+from benchmarks._beside import SHARES, on_files
 from benchmarks.stores import COLLECTION
+from indexer.models import Model
 from indexer.snapshot import open_newest
 from indexer.storage import collection_folder
 
@@ -44,8 +46,8 @@ def echo() -> Any:
     return app
 
 
-def starlette(store: Path) -> Any:
-    """Starlette over the index and the items of the only segment."""
+def starlette(store: Path, workers: int) -> Any:
+    """Starlette over the index and the items of the only segment, in one of so many processes."""
     import faiss
     from starlette.applications import Starlette
     from starlette.responses import Response
@@ -53,7 +55,8 @@ def starlette(store: Path) -> Any:
 
     snapshot = open_newest(collection_folder(store, COLLECTION))
     (part,) = snapshot.segments
-    segment, bare = part.segment, on_files(snapshot)
+    segment, model = part.segment, _model(store, workers)
+    bare = {share: on_files(snapshot, share=share) for share in (None, *SHARES)}
     faiss.omp_set_num_threads(1)
     hits = [
         {"id": segment.id(row), "metadata": segment.metadata(row), "text": segment.text(row)}
@@ -62,12 +65,17 @@ def starlette(store: Path) -> Any:
 
     async def search(request: Any) -> Response:
         body = orjson.loads(await request.body())
-        vector = np.array([body["vector"]], dtype=np.float32)
-        vector /= np.linalg.norm(vector)
-        figures, rows = bare.search(vector)
+        if "text" in body:
+            vector = model.embed_query([body["text"]])
+        else:
+            vector = np.array([body["vector"]], dtype=np.float32)
+            vector /= np.linalg.norm(vector)
+        share = body["filter"]["share"]["$lt"] if "filter" in body else None
+        figures, rows = bare[share].search(vector)
         found = [
             {"similarity": figure, **hits[row]}
             for figure, row in zip(figures[0].tolist(), rows[0].tolist(), strict=True)
+            if row >= 0
         ]
         return Response(orjson.dumps({"hits": found}), media_type="application/json")
 
@@ -81,18 +89,26 @@ def serve(kind: str, store: Path, listener: socket.socket, workers: int) -> None
     for _ in range(workers - 1):
         if os.fork() == 0:
             break
-    app = echo() if kind == "echo" else starlette(store)
+    app = echo() if kind == "echo" else starlette(store, workers)
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
 
 
-def model(store: Path) -> None:
-    """Read texts, a JSON list a line; answer each line with the median of milliseconds a text."""
+def _model(store: Path, processes: int) -> Model:
+    """The collection's model, as one of so many processes of the service has it."""
     from indexer import models
     from indexer.config import load
 
     fingerprint = open_newest(collection_folder(store, COLLECTION)).generation.fingerprint
-    loaded = models.load(fingerprint, None, load(None, os.environ).providers)
+    providers = load(None, os.environ).providers
+    local = providers.local.model_copy(update={"processes": processes})
+    loaded = models.load(fingerprint, None, providers.model_copy(update={"local": local}))
     loaded.warm()
+    return loaded
+
+
+def model(store: Path) -> None:
+    """Read texts, a JSON list a line; answer each line with the median of milliseconds a text."""
+    loaded = _model(store, 1)
     for line in sys.stdin.buffer:
         times = []
         for text in orjson.loads(line):

@@ -37,7 +37,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from benchmarks._beside import LIMIT, NEAR, Bare, alone, in_turn, recall_of
+from benchmarks._beside import LIMIT, Bare, alone, in_turn, recall_beside, recall_of
 from benchmarks._indexed import COLLECTION, Made, made
 from benchmarks._machine import mapped
 from benchmarks._processes import running, soon
@@ -100,14 +100,7 @@ def recalls(snapshot: Snapshot, bare: Bare, queries: Vectors) -> tuple[float, fl
     """What is found of the ten nearest, by ours and by FAISS alone."""
     asked = [Asked(queries[at : at + 1], LIMIT) for at in range(len(queries))]
     best = nearest_each(snapshot, [replace(one, exact=True) for one in asked])
-    vectors = [np.asarray(part.segment.vectors) for part in snapshot.segments]
-    starts = np.cumsum([0, *map(len, vectors)])
-    found = []
-    for query, rows, there in zip(queries, bare.search(queries)[1], best, strict=True):
-        parts = np.searchsorted(starts, rows, side="right") - 1
-        near = [vectors[part][row - starts[part]] @ query for part, row in zip(parts, rows, strict=True) if row >= 0]
-        found.append(sum(one >= there[-1].similarity - NEAR for one in near) / len(there))
-    return recall_of([nearest(snapshot, one) for one in asked], best), statistics.fmean(found)
+    return recall_of([nearest(snapshot, one) for one in asked], best), recall_beside(bare, snapshot, queries, best)
 
 
 @contextmanager

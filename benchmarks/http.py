@@ -2,9 +2,9 @@
 
 The service, with one worker or more, is asked by a closed loop of 1, 8 and 32 connections (`load`): by vector, by
 vector with filters that 1 %, 10 % and 50 % of the items pass, by text. Beside it stands what `floor` has: a bare
-FastAPI echo of the same body, a bare Starlette endpoint over the same FAISS index with the same metadata, and the model
-alone. All run at once and are asked in turn, round by round, so that a change of the machine's mood meets all; a figure
-is the median of the rounds, with the least and the greatest.
+FastAPI echo of the same body, a bare Starlette endpoint over the same FAISS index with the same metadata, filters and
+model, and the model alone. All run at once and are asked in turn, round by round, so that a change of the machine's
+mood meets all; a figure is the median of the rounds, with the least and the greatest.
 
     python -m benchmarks.http [--store DIR] [--data FILE] [--items N] [--workers 1 2] [--rounds 5] [--seconds 2]
 
@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from benchmarks._beside import SHARES
 from benchmarks._exact import Exact
 from benchmarks._processes import answers, running, service, soon
 from benchmarks._stored import read
@@ -38,7 +39,7 @@ from benchmarks.load import Median, Outcome, ask, load, median, post
 from benchmarks.stores import COLLECTION, RECALL, Asked, make
 
 SEARCH = f"/v1/collections/{COLLECTION}/search"
-FILTERS = {"vector": None, "filter 1 %": 1, "filter 10 %": 10, "filter 50 %": 50}
+FILTERS = {"vector": None, **{f"filter {share} %": share for share in SHARES}}
 AIMS = {
     "of bare Starlette": Aim(
         "at least",
@@ -51,8 +52,10 @@ AIMS = {
     "recall": Aim("at least", RECALL),
     "short answers": Aim("at most", 0),
 }
-AIMED = (2, 8)
-"""Workers and connections of which the first aim is."""
+AIMED = (2, 8, "vector")
+"""Workers, connections and kind of which the first aim is."""
+BARE = "/search"
+"""Where the bare servers are asked."""
 TEXTS_A_ROUND = 100
 
 
@@ -85,13 +88,13 @@ def by_vector(asked: Asked, path: str, share: int | None = None) -> Callable[[],
     return lambda: requests
 
 
-def by_text(asked: Asked) -> Callable[[], Sequence[bytes]]:
+def by_text(asked: Asked, path: str) -> Callable[[], Sequence[bytes]]:
     """Requests by text; no text comes in two loads, as the service would remember its vector."""
     load = count()
 
     def requests() -> Sequence[bytes]:
         number = next(load)
-        return [post(SEARCH, {"text": f"{text} load {number}", "limit": 10}) for text in asked.texts]
+        return [post(path, {"text": f"{text} load {number}", "limit": 10}) for text in asked.texts]
 
     return requests
 
@@ -109,10 +112,10 @@ def floor(kind: str, store: Path, workers: int) -> Iterator[int]:
             yield port
 
 
-def recall(port: int, asked: Asked, share: int | None) -> tuple[float, int]:
-    """The share of the exact hits that the service finds, and how many answers have fewer than there are."""
+def recall(port: int, asked: Asked, path: str, share: int | None) -> tuple[float, int]:
+    """The share of the exact hits that a server finds, and how many answers have fewer than there are."""
     stored = read(asked.snapshot)
-    requests = by_vector(asked, SEARCH, share)()[:50]
+    requests = by_vector(asked, path, share)()[:50]
     answered = [[hit["id"] for hit in orjson.loads(ask("127.0.0.1", port, each))["hits"]] for each in requests]
     found = Exact(stored.items, stored.vectors, stored.shares).recall(zip(asked.vectors, answered, strict=False), share)
     return found.share, found.short
@@ -159,7 +162,7 @@ def speeds(cells: Cells, workers: int) -> list[Figure]:
             beside = cells.get((other, kind, clients))
             if name == "parecido" and beside and all(each.rate for each in beside.rounds):
                 ratios = [ours.rate / theirs.rate for ours, theirs in zip(cell.rounds, beside.rounds, strict=True)]
-                aim = AIMS.get(column) if (workers, clients) == AIMED else None
+                aim = AIMS.get(column) if (workers, clients, kind) == AIMED else None
                 seen.append(figure(group, what, column, ratios, "", aim))
     return seen
 
@@ -223,31 +226,37 @@ def _with_workers(asked: Asked, workers: int, options: argparse.Namespace, folde
         floor("echo", asked.store, workers) as echo,
         floor("starlette", asked.store, workers) as bare,
     ):
-        kinds = {kind: by_vector(asked, SEARCH, share) for kind, share in FILTERS.items() if kind in options.kinds}
+        kinds = [kind for kind in FILTERS if kind in options.kinds]
+        ours, plain = ({kind: by_vector(asked, path, FILTERS[kind]) for kind in kinds} for path in (SEARCH, BARE))
+        echoed = {"vector": plain["vector"]} if "vector" in plain else {}
         if "text" in options.kinds:
-            kinds["text"] = by_text(asked)
-        plain = {"vector": by_vector(asked, "/search")}
-        servers = [Server("parecido", port, kinds), Server("starlette", bare, plain), Server("echo", echo, plain)]
+            ours["text"], plain["text"] = by_text(asked, SEARCH), by_text(asked, BARE)
+        servers = [Server("parecido", port, ours), Server("starlette", bare, plain), Server("echo", echo, echoed)]
         measure(servers, options.connections, 1, 0.5)  # so that all are warm
         print(f"\n{workers} worker{'s' if workers > 1 else ''}, {options.rounds} rounds of {options.seconds} s")
         cells = measure(servers, options.connections, options.rounds, options.seconds)
         table(cells)
         append(options.figures, speeds(cells, workers))
-        if "text" in kinds:
+        if "text" in ours:
             append(options.figures, text_latency(port, asked, options.rounds, workers))
-        found = {kind: recall(port, asked, share) for kind, share in FILTERS.items() if kind in kinds}
-        append(options.figures, recalls(found, workers))
+        found = {kind: recall(port, asked, SEARCH, FILTERS[kind]) for kind in kinds}
+        append(options.figures, recalls(found, workers, "parecido"))
+        append(
+            options.figures,
+            recalls({kind: recall(bare, asked, BARE, FILTERS[kind]) for kind in kinds}, workers, "starlette"),
+        )
         failed = any(outcome.failures for cell in cells.values() for outcome in cell.rounds)
         return int(failed or min((share for share, _ in found.values()), default=1.0) < RECALL)
 
 
-def recalls(found: Mapping[str, tuple[float, int]], workers: int) -> list[Figure]:
-    """What is found of the nearest, and how many of 50 answers have fewer hits than there are."""
+def recalls(found: Mapping[str, tuple[float, int]], workers: int, name: str) -> list[Figure]:
+    """What one finds of the nearest, and how many of 50 answers have fewer hits than there are."""
     group, seen = f"{_group(workers)}: recall", []
     for kind, (share, short) in found.items():
-        print(f"{kind}: recall {share:.4f}, {short} of 50 answers short")
-        seen.append(figure(group, kind, "recall", [share], "", AIMS["recall"]))
-        seen.append(figure(group, kind, "short answers", [short], "", AIMS["short answers"]))
+        what, aims = f"{kind}, {NAMES[name]}", AIMS if name == "parecido" else {}
+        print(f"{what}: recall {share:.4f}, {short} of 50 answers short")
+        seen.append(figure(group, what, "recall", [share], "", aims.get("recall")))
+        seen.append(figure(group, what, "short answers", [short], "", aims.get("short answers")))
     return seen
 
 

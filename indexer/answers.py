@@ -122,31 +122,43 @@ class ModelAnswer(TypedDict):
     """The model of a collection's vectors."""
 
     name: str
+    """As it is configured: a name of the hub, a folder, or `openai:` before that of a model behind an API."""
     provider: str
+    """Who makes the vectors: `sentence-transformers`, on the store's machine, or `openai`, behind an API."""
     revision: str
+    """SHA-256 over the model's files; empty for a model behind an API."""
     dimension: int
+    """How many numbers a vector has."""
 
 
 class MeasuredAnswer(TypedDict):
     """What searches for up to `limit` items find, on average, of what is nearest: that of the worst index."""
 
     limit: int
+    """The most items that such a search asks for."""
     recall: float
+    """The share of what is nearest that is found, where there is no filter."""
     low: float
-    """The recall lies between `low` and `high`, by 95 %."""
+    """With a confidence of 95 % the recall lies between `low` and `high`, by a bootstrap over the queries."""
     high: float
+    """The upper end of the interval of `recall`."""
     filtered: float
     """The recall with a filter: the worst of those that an index is tried with."""
     filtered_low: float
+    """With a confidence of 95 % that recall lies between `filtered_low` and `filtered_high`."""
     filtered_high: float
+    """The upper end of the interval of `filtered`."""
 
 
 class IndexAnswer(TypedDict):
     """The index of one segment."""
 
     segment: str
+    """The segment's id."""
     passages: int
+    """How many vectors the segment has, those of deleted items among them."""
     kind: str
+    """`exact` compares all vectors; `pq` scans 4-bit codes; `hnsw` walks a graph, `hnsw-sq8` one over 8-bit codes."""
     reason: str
     """Why it is of that kind."""
     queries: int
@@ -160,7 +172,7 @@ class IndexAnswer(TypedDict):
     efforts: dict[str, int | None]
     """By limit, how hard it looks: nodes kept in a graph's walk, or candidates compared; null where it is exact."""
     filtered_efforts: dict[str, int | None]
-    """The same with a filter."""
+    """How hard it looks where there is a filter."""
 
 
 class RecallAnswer(TypedDict):
@@ -171,26 +183,36 @@ class RecallAnswer(TypedDict):
     exact: bool
     """Whether everything is found, by proof."""
     measured: list[MeasuredAnswer]
-    """By limit; none where everything is found."""
+    """By limit; for more items than the last of these limits, and where there is none, searches find everything."""
     indexes: list[IndexAnswer]
+    """One for each segment."""
 
 
 class CollectionAnswer(TypedDict):
     """What a collection holds."""
 
     name: str
+    """The collection's name."""
     generation: int
+    """The number of the generation."""
     created_at: datetime
+    """When the generation was published."""
     age_seconds: float
     """Since the generation was published."""
     items: int
+    """How many items it holds, deleted ones left out."""
     passages: int
+    """How many passages these have, each with a vector."""
     segments: int
+    """How many segments it consists of."""
     bytes: int
     """Of the generation's files on disk."""
     model: ModelAnswer
+    """What makes the vectors."""
     store_text: bool
+    """Whether texts are kept in the store; where they are not, the texts of answers are null."""
     recall: RecallAnswer
+    """What searches find of what is nearest, and by which indexes."""
     fields: dict[str, str]
     """Metadata field to type: what a filter can use."""
     origin: int | None

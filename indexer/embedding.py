@@ -8,6 +8,7 @@ what was under way at most. An item of which the model refuses a passage is told
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -22,7 +23,7 @@ from indexer.segment import Prepared
 from indexer.snapshot import Found, check_vectors
 from indexer.stages import Progress
 from indexer.vectors import Vectors
-from indexer.windows import Window, windows
+from indexer.windows import Window, windows_ahead
 
 Withheld = Callable[[Sequence[bytes]], Mapping[bytes, str | None]]
 """By their keys, the texts of some that the model is not asked for: why they are refused; None for those under way."""
@@ -85,8 +86,9 @@ class Embedding:
         Progress advances by an item at a time. Raises CorruptGeneration for a published file that is not what was
         published, StorageError for a cache that is damaged, and whatever the model and the meter raise.
         """
-        prepare = partial(self._prepare, trusted=set())
-        yield from filter(None, map(prepare, windows(pending, self.model.fingerprint.document_prompt, self.chunker)))
+        prepare, prompt = partial(self._prepare, trusted=set()), self.model.fingerprint.document_prompt
+        with closing(windows_ahead(pending, prompt, self.chunker)) as ahead:
+            yield from filter(None, map(prepare, ahead))
 
     def _prepare(self, window: Window, trusted: set[str]) -> list[Prepared]:
         """The items of one window."""

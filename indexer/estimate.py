@@ -75,7 +75,7 @@ class Estimate:
     cached: int
     """The other passages: their vectors are known, are on their way, or will be those of an equal text."""
     tokens: int
-    """In these, prompts included."""
+    """In these, counted as the report of the run does; of a model behind an API, prompts too, which are paid for."""
     tokens_estimated: bool
     """Whether the tokens, and all that follows from them, are estimated from the number of characters."""
     characters: int
@@ -84,7 +84,7 @@ class Estimate:
     seconds: float
     """Of the whole run, about."""
     basis: str
-    """What the time was told from."""
+    """What the time was told from, or that nothing is to be embedded."""
 
 
 @dataclass(slots=True)
@@ -161,7 +161,8 @@ def _needed(run: Run, taken: Intake, cache: EmbeddingCache) -> _Needed:
     """Split the texts as a run would, and count those of which no vector is known."""
     model = models.load(run.fingerprint, run.settings.device, run.providers)
     chunker = document_chunker(model, run.settings.passages)
-    each = model.tokenizer.count(run.fingerprint.document_prompt) + model.tokenizer.special
+    paid = run.fingerprint.provider == "openai"
+    each = model.tokenizer.count(run.fingerprint.document_prompt) + model.tokenizer.special if paid else 0
     needed = _Needed(estimated=not model.tokenizer.exact)
     for need in not_sent(
         run.folder, run.fingerprint, needs(taken.pending(), run.fingerprint, chunker, run.reuse, cache)
@@ -206,4 +207,5 @@ def _first_rate(model: Model, needed: _Needed) -> tuple[float, str]:
     began = time.monotonic()
     cut = [text[:TRIED_CHARACTERS] for text in needed.some]
     model.embed_documents(cut)
-    return sum(map(len, cut)) / (time.monotonic() - began), f"{len(cut)} texts that were tried"
+    tried = "1 text that was tried" if len(cut) == 1 else f"{len(cut)} texts that were tried"
+    return sum(map(len, cut)) / (time.monotonic() - began), tried

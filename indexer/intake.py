@@ -145,7 +145,7 @@ def why_published(run: Run, taken: Intake) -> str:
     if taken.rebuild:
         return taken.rebuild
     if run.published is None:
-        return "nothing was published before"
+        return "nothing was published before" if run.number == 1 else "what was published before is damaged"
     if not taken.idle:
         return "the source changed"
     return f"generation {run.number - 1} is damaged" if run.passed_over else "another recall is asked for"

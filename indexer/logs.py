@@ -8,6 +8,8 @@ wants to know with `extra`:
 
 A line of JSON has `time` (ISO 8601, UTC, to the millisecond), `level`, `event` ("log" where none is named) and
 `message`, then whatever `extra` holds. What libraries log or warn of takes the same way, so that every line parses.
+Where several workers write, each line of theirs names the process that wrote it: `worker` in JSON, "worker 4711: " in
+front of the sentence for people. Lines without are of the process that started them.
 """
 
 from __future__ import annotations
@@ -31,7 +33,11 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a record, on one line whatever the message holds."""
+    """One JSON object a record, on one line whatever the message holds; with the process that wrote it for a worker."""
+
+    def __init__(self, worker: bool = False) -> None:
+        super().__init__()
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
@@ -41,6 +47,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "event": getattr(record, "event", "log"),
             "message": record.getMessage().strip(),
+            **({"worker": record.process} if self._worker else {}),
             **{key: value for key, value in vars(record).items() if key not in _STANDARD},
         }
         if record.exc_info:
@@ -50,6 +57,15 @@ class JsonLines(logging.Formatter):
 
 class StandardError(logging.Handler):
     """Writes to whatever the standard error is at that moment."""
+
+    def __init__(self, format: LogFormat, dated: bool) -> None:
+        super().__init__()
+        self._asked = format, dated
+        self.setFormatter(_formatter(format, dated))
+
+    def name_worker(self) -> None:
+        """Have each line say from now on which process wrote it."""
+        self.setFormatter(_formatter(*self._asked, worker=True))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record, and have it out at once."""
@@ -67,15 +83,20 @@ def configure(format: LogFormat = "human", *, verbose: bool = False, dated: bool
     A program's log has everything. People read warnings and errors only, unless `verbose`, and see the time where
     `dated`, as is fit for what runs for days.
     """
-    handler = StandardError()
-    handler.setFormatter(_formatter(format, dated))
     root = logging.getLogger()
-    root.handlers = [*(h for h in root.handlers if not isinstance(h, StandardError)), handler]
+    root.handlers = [*(h for h in root.handlers if not isinstance(h, StandardError)), StandardError(format, dated)]
     logging.getLogger("parecido").setLevel(logging.INFO if verbose or format == "json" else logging.WARNING)
     logging.captureWarnings(True)
     warnings.filterwarnings("ignore", category=FutureWarning)  # for those who write a library, not for those who run it
     if format == "json":
         sys.excepthook = _unforeseen
+
+
+def name_worker() -> None:
+    """Have each line say from now on that this process, one of several that answer, wrote it."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, StandardError):
+            handler.name_worker()
 
 
 def _bars_aside() -> contextlib.AbstractContextManager[None]:
@@ -84,10 +105,11 @@ def _bars_aside() -> contextlib.AbstractContextManager[None]:
     return tqdm.tqdm.external_write_mode(sys.stderr) if tqdm else contextlib.nullcontext()
 
 
-def _formatter(format: LogFormat, dated: bool) -> logging.Formatter:
+def _formatter(format: LogFormat, dated: bool, worker: bool = False) -> logging.Formatter:
     if format == "json":
-        return JsonLines()
-    return logging.Formatter("%(asctime)s %(levelname)s %(message)s" if dated else "parecido: %(message)s")
+        return JsonLines(worker)
+    begin = "%(asctime)s %(levelname)s " if dated else "parecido: "
+    return logging.Formatter(f"{begin}{'worker %(process)d: ' if worker else ''}%(message)s")
 
 
 def _unforeseen(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

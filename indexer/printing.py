@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     )
     from indexer.estimate import Estimate
     from indexer.models.cache_check import CacheVerification
-    from indexer.models.cache_contents import Emptied, Statistics
     from indexer.prune import Pruned
     from indexer.repair import Repair
     from indexer.report import Report
@@ -66,11 +65,18 @@ def estimate(found: Estimate) -> str:
     lines = [
         f"{found.collection}: {what}; {items.added:,} added, {items.changed:,} changed, {items.deleted:,} deleted, "
         f"{items.unchanged:,} unchanged, {items.rejected:,} rejected; {found.to_embed:,} of {found.passages:,} "
-        f"passages to embed, {found.cached:,} cached; {found.tokens:,} tokens"
-        f"{' (estimated)' if found.tokens_estimated else ''}{_priced(found)}; about {found.seconds:,.1f} s, told from "
-        f"{found.basis}"
+        f"passages to embed, {found.cached:,} cached; {_foreseen(found)}; about {found.seconds:,.1f} s, "
+        f"{'told from' if found.to_embed else 'as'} {found.basis}"
     ]
     return "\n".join(lines + [f"  would merge {one.segment}: {one.reason}" for one in found.merged])
+
+
+def _foreseen(found: Estimate) -> str:
+    """The tokens of a run, prompts among them where an API is paid for these, and their price."""
+    from indexer.providers import OPENAI
+
+    what = "tokens to pay for" if found.model.startswith(OPENAI) else "tokens"
+    return f"{found.tokens:,} {what}{' (estimated)' if found.tokens_estimated else ''}{_priced(found)}"
 
 
 def _priced(found: Estimate) -> str:
@@ -188,23 +194,21 @@ def pruned(collection: str, done: Pruned, dry_run: bool) -> str:
     if not gone:
         return f"{collection}: " + (f"all {kept:,} generations are kept" if kept > 1 else "its one generation is kept")
     what = "would be removed" if dry_run else "removed"
-    size = "" if dry_run else f", {_counted(done.segments, 'segment')}, {_megabytes(done.bytes)}"
+    size = "" if dry_run else f", {_counted(done.segments, 'segment')}, {megabytes(done.bytes)}"
     lines = [f"{collection}: {_counted(len(gone), 'generation')} {what}{size}, {kept:,} kept"]
     return "\n".join(lines + [f"  generation {verdict.number}: {verdict.reason}" for verdict in gone])
 
 
 def verifications(collections: Sequence[Verification], cache: CacheVerification | None) -> str:
     """What was read of each collection and of the cache, and each file that is not what it should be."""
-    told = [*map(_verified, collections), *([_verified_cache(cache)] if cache else [])]
-    return "\n".join(told)
+    return "\n".join([*map(_verified, collections), *([_verified_cache(cache)] if cache else [])])
 
 
 def _verified(found: Verification) -> str:
     from indexer.generation import way_out
 
-    read = (
-        f"{_counted(len(found.generations), 'generation')}, {_counted(found.files, 'file')}, {_megabytes(found.bytes)}"
-    )
+    generations = _counted(len(found.generations), "generation")
+    read = f"{generations}, {_counted(found.files, 'file')}, {megabytes(found.bytes)}"
     if not found.damages:
         return f"{found.collection}: {read}, all as published"
     lines = [f"{found.collection}: {read}, {len(found.damages)} damaged", *map(_damage, found.damages)]
@@ -212,7 +216,7 @@ def _verified(found: Verification) -> str:
 
 
 def _verified_cache(found: CacheVerification) -> str:
-    read = f"embedding cache: {found.vectors:,} vectors, {found.bytes / 1e6:,.1f} MB"
+    read = f"embedding cache: {found.vectors:,} vectors, {megabytes(found.bytes)}"
     if not found.damages:
         return f"{read}, all as stored"
     lines = [f"{read}, damaged", *(f"  {found.path}: {reason}" for reason in found.damages)]
@@ -241,43 +245,19 @@ def _when(time: datetime | str) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def cache(found: Statistics, max_bytes: int) -> str:
-    """Where the embedding cache is and how full, then one model a line."""
-    if not found.vectors:
-        return f"There is nothing in the embedding cache {found.path}."
-    lines = [
-        f"{found.path}: {found.vectors:,} vectors, {_megabytes(found.bytes)} of at most {_megabytes(max_bytes)}, "
-        f"the oldest last used on {found.oldest_use}"
-    ]
-    for one in found.models:
-        prompt = f", prompt {one.document_prompt!r}" if one.document_prompt else ""
-        lines.append(
-            f"  {one.name} ({one.revision[:12]}{prompt}): {one.vectors:,} vectors of {one.dimension} dimensions, "
-            f"{_megabytes(one.bytes)}, made by {one.numeric_path}"
-        )
-    if found.pinned:
-        lines.append(f"  {found.pinned:,} are kept for a run of {', '.join(found.unfinished)} that has not published")
-    return "\n".join(lines)
-
-
-def emptied(done: Emptied) -> str:
-    """How many vectors went, and why others did not."""
-    kept = f"; {done.kept:,} stay for a run that has not published (--all removes them too)" if done.kept else ""
-    return f"{done.removed:,} vectors removed{kept}"
-
-
 def _counted(count: int, what: str, many: str = "") -> str:
     return f"{count:,} {what if count == 1 else many or f'{what}s'}"
 
 
-def _megabytes(count: int) -> str:
+def megabytes(count: int) -> str:
+    """Bytes on disk, for people."""
     return f"{count / 1e6:,.1f} MB"
 
 
 def _described(one: CollectionAnswer) -> str:
     return (
         f"generation {one['generation']}, {one['items']:,} items, {one['passages']:,} passages, "
-        f"model {one['model']['name']}, {_recall(one['recall'])}, {_megabytes(one['bytes'])}, "
+        f"model {one['model']['name']}, {_recall(one['recall'])}, {megabytes(one['bytes'])}, "
         f"published {_when(one['created_at'])}"
     )
 

@@ -21,7 +21,7 @@ import numpy as np
 from indexer import models
 from indexer.config import CollectionSettings
 from indexer.errors import ConfigurationError, ParecidoError
-from indexer.models import Fingerprint
+from indexer.models import QUERIES, Fingerprint
 from indexer.models.cache import EmbeddingCache, text_key
 from indexer.providers import Providers
 from indexer.storage import CollectionFolder
@@ -94,7 +94,7 @@ class QueryLog:
 
 def query_space(fingerprint: Fingerprint) -> Fingerprint:
     """Under which the embedding cache has vectors of queries, which are never those of documents."""
-    return replace(fingerprint, document_prompt=fingerprint.query_prompt, space="queries")
+    return replace(fingerprint, document_prompt=fingerprint.query_prompt, space=QUERIES)
 
 
 def sample(path: Path) -> list[str]:

@@ -2,12 +2,15 @@
 
 Items are taken in windows: large enough that texts of like length can be embedded together, which is worth a factor of
 two, and small enough that memory stays bounded. A passage whose exact text the item's published version has keeps its
-vector; others may be in the embedding cache; equal texts in a window are one.
+vector; others may be in the embedding cache; equal texts in a window are one. To read and to split a window takes one
+core, so that it is done while the one before is embedded; there are two in memory then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+import threading
+from collections.abc import Collection, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from indexer.changes import Pending
@@ -68,6 +71,31 @@ def windows(pending: Iterable[Pending], prompt: str, chunker: Chunker) -> Iterat
         made = [_split(items, prompt, chunker)]
         del items
         yield made.pop()
+
+
+def windows_ahead(pending: Iterable[Pending], prompt: str, chunker: Chunker) -> Generator[Window]:
+    """The same; each is made by a thread while whoever asks is at work with the one before.
+
+    What is raised there is raised here. The thread ends with the iterator, after the item that it is at.
+    """
+    over = threading.Event()
+
+    def until_over() -> Iterator[Pending]:
+        for item in pending:
+            if over.is_set():
+                return
+            yield item
+
+    source = windows(until_over(), prompt, chunker)
+    with ThreadPoolExecutor(1, thread_name_prefix="windows") as thread:
+        try:
+            coming = thread.submit(next, source, None)
+            while (window := coming.result()) is not None:
+                made, window = [window], None
+                coming = thread.submit(next, source, None)
+                yield made.pop()
+        finally:
+            over.set()
 
 
 def _some(pending: Iterator[Pending]) -> list[Pending]:

@@ -54,7 +54,8 @@ anyone_option = click.option(
     default=1,
     show_default=True,
     type=click.IntRange(1, 256),
-    help="Processes that answer. They share one copy of the vectors and indexes; each loads the model.",
+    help="Processes that answer. They share one copy of the vectors and indexes; each loads the model. Each line of "
+    "the log names the one that wrote it, by its process id.",
 )
 @log_format_option
 @store_option

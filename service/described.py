@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
+from pydantic import ConfigDict, with_config
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import State
 from starlette.exceptions import HTTPException
@@ -63,6 +64,9 @@ register_url_convertor("id", AnyId())
 
 KEY = HTTPBearer(scheme_name="API key", description="Where the service has API keys: one of them.", auto_error=False)
 """For /docs, where a person enters a key; whether it is one is asked before any route, see `service.keys`."""
+
+with_config(ConfigDict(use_attribute_docstrings=True))(CollectionAnswer)
+"""What stands under each of its fields, and of those inside them, is how these are described."""
 
 health = APIRouter(tags=["service"])
 router = APIRouter(dependencies=[Security(KEY)])

@@ -1,8 +1,9 @@
 """How do several processes answer on one address?
 
 The one that was started listens and forks the others before it has loaded anything; they take connections from its
-socket, map the same files, and follow new generations each by itself. It starts another in the place of one that
-ends, and ends them all when it is told to. Should it be killed itself, they end too.
+socket, map the same files, follow new generations each by itself, and say in the log which of them says so. The one
+that was started starts another in the place of one that ends, and ends them all when it is told to. Should it be killed
+itself, they end too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+
+from indexer import logs
 
 log = logging.getLogger("parecido")
 
@@ -51,6 +54,7 @@ def _start(work: Callable[[], None], life: tuple[int, int]) -> int:
         return pid
     code = 1
     try:
+        logs.name_worker()
         os.close(life[1])
         threading.Thread(target=_end_with_parent, args=(life[0],), name="parecido-parent", daemon=True).start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

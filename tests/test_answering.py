@@ -124,3 +124,14 @@ def test_each_filter_has_a_pace_of_its_own_while_it_is_among_the_last(asked: Cal
     assert asked(lambda: None, 3, *few) == [False] * (2 * FILTERS) + [True] * FILTERS
     assert asked(lambda: None, 3, *many) == [False] * (3 * (FILTERS + 1))
     assert FILTERS < FILTERS_KEPT
+
+
+def test_the_pace_of_the_filter_that_came_longest_ago_is_forgotten_first() -> None:
+    paces, filters = Paces(), [Exists(f"{i}") for i in range(FILTERS + 1)]
+    for one in filters[:FILTERS]:
+        paces.of(one)  # the first of each is nobody's
+    second, *others, first = (paces.of(one) for one in [*filters[1:FILTERS], filters[0]])
+    paces.of(filters[FILTERS])
+    assert paces.of(filters[0]) is first
+    assert [paces.of(one) for one in filters[2:FILTERS]] == others
+    assert paces.of(filters[1]) is not second

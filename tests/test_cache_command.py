@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from service_support import FEW, Run, publish
 from indexer.config import CollectionSettings
 from indexer.models import Model, identify
 from indexer.models.cache import EmbeddingCache, text_key
+from indexer.query_log import query_space
 
 pytest_plugins = ["service_fixtures"]
 
@@ -44,6 +46,36 @@ def test_the_cache_is_shown_and_emptied(run: Run, here: Path, started_model: Mod
         "kept": 0,
     }
     assert publish(here / "store", "few", FEW, rebuild=True).passages.embedded == 2
+
+
+def test_spaces_of_one_model_are_told_from_each_other(run: Run, here: Path) -> None:
+    documents = identify(CollectionSettings(source=("-",)))
+    prompted = replace(documents, document_prompt="passage: ", query_prompt="query: ")
+    api = replace(documents, provider="openai", name="openai:own", revision="", space="queries")
+    spaces = [documents, replace(documents, query_prompt="ask: "), prompted, query_space(documents)]
+    folder = here / "parecido-data" / "collections" / "few"
+    folder.mkdir(parents=True)
+    with EmbeddingCache(here / "parecido-data" / "embeddings.sqlite") as cache:
+        for space in (*spaces, query_space(prompted), api):
+            vectors = np.array([[1.0] + [0.0] * 383], dtype=np.float32)
+            cache.for_run(space, folder).put([text_key("a")], vectors, "by hand")
+    revision, each = documents.revision[:12], "1 vectors of 384 dimensions, 0.0 MB, made by by hand"
+    assert [line.strip() for line in run("cache").stdout.splitlines()[1:-1]] == [
+        f"{MODEL} ({revision}): {each}",
+        f"{MODEL} ({revision}, query prompt 'ask: '): {each}",
+        f"{MODEL} ({revision}, prompt 'passage: ', query prompt 'query: '): {each}",
+        f"{MODEL} ({revision}, queries of a query_log): {each}",
+        f"{MODEL} ({revision}, queries of a query_log, prompt 'query: '): {each}",
+        f"openai:own (queries): {each}",
+    ]
+    told = json.loads(run("cache", "--json").stdout)["models"]
+    assert [(one["of_queries"], one["space"]) for one in told[2:]] == [
+        (False, ""),
+        (True, ""),
+        (True, ""),
+        (False, "queries"),
+    ]
+    assert {one["query_prompt"] for one in told} == {"", "ask: ", "query: "}
 
 
 def test_what_an_unfinished_run_has_made_is_shown_and_stays_unless_all_is_to_go(run: Run, here: Path) -> None:

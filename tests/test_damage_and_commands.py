@@ -124,6 +124,7 @@ def test_where_no_generation_is_good_every_command_says_what_to_do_and_a_rebuild
     assert content_of(place.store / "collections" / NAME / "segments") == before
     report = told(index(place, "--rebuild", "--json"))
     assert (report["generation"], report["items"]["added"]) == (3, len(NEW))
+    assert report["reason"] == "what was published before is damaged"
     assert_whole(place.store, NEW, stand_in)
     assert before.items() <= content_of(place.store / "collections" / NAME / "segments").items()
 

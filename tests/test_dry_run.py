@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from service_support import Run
 from support import NAME, Place, Silent, StandIn, settings_for, write_rows
 
+from indexer import models, printing
 from indexer.config import CollectionSettings
 from indexer.errors import SourceError
 from indexer.estimate import Estimate, estimate
@@ -27,6 +29,9 @@ NEW = [
     {"id": "renamed", "text": OLD[9]["text"], "n": 9},
     {"id": "blank", "text": ""},
 ]
+
+
+ONE = [{"id": "one", "text": "A text alone."}]
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def test_a_dry_run_says_what_the_run_then_does_and_changes_nothing(place: Place,
     assert told.merged == report.segments.merged
     assert bool(told.merged) == (not rebuild)
     assert told.reason == report.reason
-    assert (told.to_embed, told.cached, told.tokens) == (2, report.passages.cached, report.passages.tokens + 2 * 2)
+    assert (told.to_embed, told.cached, told.tokens) == (2, report.passages.cached, report.passages.tokens)
     assert told.characters == report.passages.characters
     assert report.passages.embedded == 2
 
@@ -85,6 +90,27 @@ def test_the_time_is_told_from_the_last_run_that_embedded(place: Place) -> None:
     place.run(OLD[1:])
     write_rows(place.source, NEW)
     assert ask(place).basis == "the run that made generation 1"
+
+
+def test_the_sentence_says_what_the_time_is_told_from_or_that_nothing_is_to_be_embedded(place: Place) -> None:
+    write_rows(place.source, ONE)
+    assert printing.estimate(ask(place)).endswith(" s, told from 1 text that was tried")
+    place.run()
+    assert printing.estimate(ask(place)).endswith(" s, as nothing is to be embedded")
+    write_rows(place.source, NEW)
+    assert " s, told from the run that made generation 1\n" in printing.estimate(ask(place))
+
+
+def test_tokens_are_those_of_the_report_also_where_a_prompt_is_put_before_each_text(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompted = replace(StandIn.fingerprint, document_prompt="passage: ")
+    monkeypatch.setattr(StandIn, "fingerprint", prompted)
+    monkeypatch.setattr(models, "identify", lambda *_: prompted)
+    write_rows(place.source, NEW)
+    told = ask(place)
+    assert 0 < told.tokens == place.run().passages.tokens
+    assert f" cached; {told.tokens} tokens, " in printing.estimate(told)
 
 
 def test_a_run_that_would_change_nothing_be_refused_or_held_is_told_so(place: Place) -> None:
@@ -108,5 +134,6 @@ def test_the_command_prints_it_and_leaves_with_0(run: Run, here: Path) -> None:
     text = run("index", "few.jsonl", "--collection", "few", "--dry-run").stdout
     assert "few: would publish (nothing was published before); 2 added, 0 changed, 0 deleted, 0 unchanged" in text
     assert "2 of 2 passages to embed, " in text
+    assert " s, told from 2 texts that were tried\n" in text
     assert "No collection is published" in run("status").stdout
     assert CollectionSettings.model_fields["max_shrink"].default == 0.2

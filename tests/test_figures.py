@@ -9,8 +9,9 @@ import pytest
 from support import random_vectors
 
 from indexer import vectors as similarities
-from indexer.ann import KINDS, AnnIndex, Kind, Plan, propose
+from indexer.ann import AnnIndex, Kind, Plan, propose
 from indexer.ann import kinds as ann_kinds
+from indexer.ann.choice import KINDS
 from indexer.ann.opened import compared
 from indexer.ann.ways import Way
 from indexer.vectors import Vectors, normalise, similarity, similarity_to_rows

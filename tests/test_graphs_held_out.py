@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import faiss
 import numpy as np
+import numpy.typing as npt
 import pytest
 from indexes import clustered
 
@@ -56,3 +59,23 @@ def test_what_is_taken_out_of_a_graph_is_not_found_and_all_else_is(tmp_path: Pat
     tenth = np.sort(cosines, axis=1)[:, -10]
     assert (np.take_along_axis(cosines, rows, axis=1) >= tenth[:, None] - 1e-3).mean() > 0.99
     assert kinds.unsound(graph, "hnsw") is None
+
+
+def test_what_led_to_a_row_that_is_taken_out_leads_to_another_neither_to_itself_nor_anywhere_twice() -> None:
+    vectors = clustered(np.random.default_rng(4), 1500)
+    graph = kinds.empty("hnsw", vectors.shape[1])
+    graph.add(vectors)
+    low = np.setdiff1d(np.arange(1500), kinds.on_upper_levels(graph))
+    before, out = _links(graph), low[::10]
+    kinds.take_out(graph, out, vectors)
+    after, left = _links(graph), np.setdiff1d(low, out)
+    assert np.isin(np.concatenate([before[row] for row in left]), out).sum() > 1000
+    for row in left:
+        assert len(after[row]) == len(before[row]) == len({*after[row].tolist()} - {*out.tolist(), int(row)})
+
+
+def _links(graph: Any) -> list[npt.NDArray[np.int32]]:
+    """Where each row leads to, on all its levels."""
+    every = faiss.vector_to_array(graph.hnsw.neighbors)
+    rows = np.split(every, faiss.vector_to_array(graph.hnsw.offsets)[1:-1].astype(np.int64))
+    return [row[row >= 0] for row in rows]

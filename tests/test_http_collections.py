@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,6 +18,7 @@ from service_support import as_path, publish, until
 from starlette.testclient import TestClient
 
 from indexer import models
+from indexer.ann import AnnIndex
 from indexer.models import Model
 from indexer.providers import Providers
 from service.app import App
@@ -149,6 +151,32 @@ def test_a_service_is_not_ready_until_something_is_published(tmp_path: Path, loa
         publish(tmp_path, "few", FEW)
         until(lambda: client.get("/readyz").status_code == 200, "what was published")
         assert client.get("/readyz").json()["collections"] == {"few": 1}
+        assert found(client, "few") == 200
+
+
+@pytest.mark.parametrize("what", ["model", "index"])
+def test_a_service_is_not_ready_before_what_the_first_query_would_wait_for_is_done(
+    tmp_path: Path, loads: list[str], model: Model, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    publish(tmp_path, "few", FEW)
+    cold: Any = type(model) if what == "model" else AnnIndex
+    begun, go_on, warm = threading.Event(), threading.Event(), cold.warm
+
+    def slow(*told: object) -> None:
+        begun.set()
+        go_on.wait()
+        warm(*told)
+
+    monkeypatch.setattr(cold, "warm", slow)
+    with TestClient(App(Collections(tmp_path))) as client:
+        try:
+            until(lambda: begun.is_set() or client.get("/readyz").status_code == 200, "the warming")
+            unready = client.get("/readyz")
+            assert (begun.is_set(), unready.status_code, found(client, "few")) == (True, 503, 503)
+            assert "still opening" in unready.json()["reason"]
+        finally:
+            go_on.set()
+        until(lambda: client.get("/readyz").status_code == 200, "the end of the warming")
         assert found(client, "few") == 200
 
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from indexer.ann import Choice, Figure, IndexEntry, Kind, Rung, choose, effort_for, in_turn, plan, to_fetch
+from indexer.ann import Choice, Figure, IndexEntry, Kind, choose, effort_for, plan, to_fetch
+from indexer.ann.choice import in_turn
+from indexer.ann.ladder import Rung
 
 PLENTY = 1 << 40
 

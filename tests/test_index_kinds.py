@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from indexes import KINDS, Judge, first_try, members
+from indexes import KINDS, Judge, clustered, first_try, members
 from support import publish_items
 
 from indexer import filters
-from indexer.ann import AnnIndex, IndexEntry, Kind, Passages, Plan, Queries, effort_for, plan, propose, to_fetch
+from indexer.ann import AnnIndex, IndexEntry, Kind, Passages, Plan, effort_for, plan, propose, to_fetch
 from indexer.ann import kinds as ann_kinds
+from indexer.ann.opened import EFFORTS_KEPT
+from indexer.ann.passages import Queries
 from indexer.ann.tuning import measured
 from indexer.items import FieldType
 from indexer.search import Asked, nearest
@@ -150,3 +152,18 @@ def test_what_few_of_the_items_leave_is_looked_for_harder_for_it_lies_far_from_t
     assert filtered.way == way
     assert found(filtered) >= TARGET - 0.01
     assert share != 1 / 8 or found(plain) < TARGET - 0.05
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "hnsw-sq8"])
+def test_whichever_efforts_a_graph_is_asked_for_it_remembers_few_of_them_and_finds_the_same(kind: Kind) -> None:
+    vectors = clustered(np.random.default_rng(8), 1500)
+    made = ann_kinds.empty(kind, vectors.shape[1])
+    ann_kinds.train(made, vectors)
+    made.add(vectors)
+    index = AnnIndex(made, kind)
+    for effort in (*range(1, 2 * EFFORTS_KEPT), 1, 40):
+        found = index.search(vectors[:3], 5, effort)
+        assert len(index._parameters) <= EFFORTS_KEPT
+        if effort in (1, 40):
+            expected = AnnIndex(made, kind).search(vectors[:3], 5, effort)
+            assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))

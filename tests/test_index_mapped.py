@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,17 @@ import faiss
 import numpy as np
 import pytest
 from indexes import clustered
+from support import NAME, STATM, own_memory, prepared, publish_items, random_vectors
 
-from indexer.ann import KINDS, AnnIndex, Kind, codes, kinds, open_index
+from indexer.ann import AnnIndex, Kind, codes, kinds, open_index
+from indexer.ann.choice import KINDS
 from indexer.ann.ladder import Frame, IndexEntry
 from indexer.errors import CorruptGeneration
+from indexer.memory import give_back
+from indexer.search import Asked, nearest
+from indexer.segment import ANN
+from indexer.snapshot import open_newest
+from indexer.storage import collection_folder
 from indexer.vectors import Vectors
 
 COUNT = 3001
@@ -70,6 +78,21 @@ def test_what_a_search_reads_is_the_file_itself(tmp_path: Path, vectors: Vectors
     assert (bool(places), copied) == (True, [])
     del index
     assert not mapped(path)
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="the system does not tell how much memory there is")
+def test_a_process_that_searches_a_generation_has_no_copy_of_it(tmp_path: Path) -> None:
+    every = random_vectors(np.random.default_rng(2), 10_000, 512)
+    publish_items(tmp_path, [[prepared(f"i{at}", every[at : at + 1]) for at in range(len(every))]])
+    give_back()
+    before = own_memory()
+    snapshot = open_newest(collection_folder(tmp_path, NAME))
+    snapshot.warm()
+    asked = Asked(every[:1], 10)
+    assert [nearest(snapshot, asked)[0].row, nearest(snapshot, replace(asked, exact=True))[0].row] == [0, 0]
+    (entry,) = snapshot.generation.segments
+    assert entry.files[ANN].bytes > 10_000_000
+    assert own_memory() - before < entry.files[ANN].bytes // 2
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,8 +14,10 @@ import pytest
 from indexes import KINDS, clustered
 from support import random_vectors
 
-from indexer.ann import AnnIndex, Figure, Kind, Mask, Passages, Queries, kinds, nearest, plan, propose, tuning
+from indexer.ann import AnnIndex, Figure, Kind, Passages, kinds, nearest, plan, propose, tuning
 from indexer.ann.ladder import figure
+from indexer.ann.opened import Mask
+from indexer.ann.passages import Queries
 from indexer.ann.trial_filters import SECTIONS, SHARES, drawn, sections, trial_filters
 from indexer.ann.tuning import measured, to_fetch
 from indexer.ann.ways import quick_way

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -149,6 +150,22 @@ def test_a_later_set_up_takes_the_place_of_an_earlier_one(capsys: pytest.Capture
     assert capsys.readouterr().err == "parecido: once\n"
 
 
+def test_each_line_of_one_of_several_workers_says_which_process_wrote_it(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(dated=True)
+    log.error("before")
+    logs.name_worker()
+    log.error("100%% of %s", "it")
+    before, after = capsys.readouterr().err.splitlines()
+    assert before.endswith(" ERROR before")
+    assert after.endswith(f" ERROR worker {os.getpid()}: 100% of it")
+    logs.configure("json")
+    log.error("before", extra={"event": "worker_ended", "worker": 1})
+    logs.name_worker()
+    log.error("after")
+    told = parsed(capsys.readouterr().err)
+    assert [(line["message"], line["worker"]) for line in told] == [("before", 1), ("after", os.getpid())]
+
+
 def test_the_service_logs_json_with_what_it_serves(tmp_path: Path) -> None:
     store = tmp_path / "store"
     publish(store, "few", FEW)
@@ -164,3 +181,19 @@ def test_the_service_logs_json_with_what_it_serves(tmp_path: Path) -> None:
     assert listening["address"].startswith("http://127.0.0.1:")
     assert (serving["event"], serving["collection"], serving["generation"]) == ("serving", "few", 1)
     assert (bad["level"], bad["generation"], bad["code"]) == ("error", 2, "corrupt_generation")
+    assert not any("worker" in line for line in (listening, serving, bad))
+
+
+def test_of_several_workers_each_says_which_it_is(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    publish(store, "few", FEW)
+    service = Service(store, tmp_path / "log", "--log-format", "json", "--workers", "2")
+    try:
+        until(lambda: service.log.count('"serving"') == 2, "two workers that serve")
+        own = service.process.pid
+        pids = Path(f"/proc/{own}/task/{own}/children").read_text(encoding="utf-8").split()
+    finally:
+        service.stop()
+    listening, *serving = parsed(service.log)
+    assert "worker" not in listening, "the one that started them is none of them"
+    assert {line["worker"] for line in serving} == {int(pid) for pid in pids}

@@ -20,20 +20,10 @@ from support import Place, StandIn, assert_tidy, contents
 
 from indexer import generation as generations
 from indexer import intake
-from indexer.ann import (
-    AnnIndex,
-    Figure,
-    IndexEntry,
-    Kind,
-    Mask,
-    Passages,
-    Queries,
-    Rung,
-    again,
-    plan,
-    propose,
-    to_fetch,
-)
+from indexer.ann import AnnIndex, Figure, IndexEntry, Kind, Passages, again, plan, propose, to_fetch
+from indexer.ann.ladder import Rung
+from indexer.ann.opened import Mask
+from indexer.ann.passages import Queries
 from indexer.ann.trial_filters import SECTIONS, SHARES, trial_filters
 from indexer.ann.tuning import measured
 from indexer.ann.ways import quick_way

@@ -6,13 +6,14 @@ A model stands in for one behind an API: every request has its price, and its an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from support import NAME, Place, Silent, StandIn, contents, settings_for, write_rows
 
-from indexer import models
+from indexer import models, printing
 from indexer.build import build
 from indexer.config import CollectionSettings
 from indexer.errors import BrakeRefused, ConfigurationError
@@ -153,6 +154,16 @@ def test_an_unknown_price_is_unknown_and_no_limit_can_be_kept_with_it(till: Till
     assert till.run(price=None).paid == Paid(requests=10, tokens=50, dollars=None, estimated=False)
     with ledger(till.place.store) as paid:
         assert (paid.total().nano_dollars, paid.total().unpriced_tokens) == (0, 50)
+
+
+def test_an_estimate_counts_the_prompts_that_are_paid_for_and_says_so(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompted = replace(Paying.fingerprint, document_prompt="passage: ")
+    monkeypatch.setattr(Paying, "fingerprint", prompted)
+    told, each = till.ask(), TOKENS + till.model.tokenizer.count("passage: ")
+    assert (told.tokens, told.cost.dollars) == (10 * each, 10 * each / 1000)
+    assert f" cached; {10 * each} tokens to pay for, $" in printing.estimate(told)
 
 
 def test_an_estimate_says_what_both_rates_would_cost(till: Till) -> None:

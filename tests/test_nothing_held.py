@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from service_support import until
 from support import prepared, random_vectors
 
 from indexer import content, windows, writing
 from indexer.changes import Pending
 from indexer.chunking import Chunker, Span
+from indexer.errors import SourceError
 from indexer.items import Item, Place
 from indexer.report import Stopwatch
 from indexer.segment import Prepared
@@ -57,14 +60,75 @@ def test_a_batch_that_is_written_is_not_held(tmp_path: Path, monkeypatch: pytest
     assert seen == [False] * 5
 
 
+def items(count: int) -> Iterator[Pending]:
+    """So many, which can be told from others by their place."""
+    return (Pending(Item(str(at), f"text {at}", {}), None, Place(__file__, at)) for at in range(count))
+
+
+def held() -> int:
+    """How many of them there are."""
+    gc.collect()
+    return sum(type(one) is Pending and one.place.file == __file__ for one in gc.get_objects())
+
+
 def test_a_window_that_was_handed_over_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "WINDOW_ITEMS", 4)
     chunker: Chunker = Whole()  # type: ignore[assignment]
-    pending = (Pending(Item(str(at), f"text {at}", {}), None, Place(__file__, at)) for at in range(10))
-    made, sizes = windows.windows(pending, "", chunker), []
+    made, sizes = windows.windows(items(10), "", chunker), []
     while (window := next(made, None)) is not None:
         sizes.append(len(window.items))
         window = None
-        gc.collect()
-        assert not [one for one in gc.get_objects() if type(one) is Pending and one.place.file == __file__]
+        assert held() == 0
     assert sizes == [4, 4, 2]
+
+
+def test_the_next_window_is_made_while_one_is_used_and_no_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "WINDOW_ITEMS", 4)
+    chunker: Chunker = Whole()  # type: ignore[assignment]
+    taken, sizes = list[int](), []
+    source = (item for item in items(18) if taken.append(item.place.line) is None)
+    made = windows.windows_ahead(source, "", chunker)
+    while (window := next(made, None)) is not None:
+        sizes.append(len(window.items))
+        wanted = min(18, 4 * (len(sizes) + 1))
+        until(lambda wanted=wanted: len(taken) >= wanted, "the next window")  # nobody asks for it
+        assert len(taken) == wanted
+        window = None
+        until(lambda: held() <= 4, "the window before is let go of")
+    assert sizes == [4, 4, 4, 4, 2]
+
+
+def test_making_windows_ends_with_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "WINDOW_ITEMS", 4)
+    begun, go_on, taken = threading.Event(), threading.Event(), list[int]()
+
+    def source() -> Iterator[Pending]:
+        for item in items(1_000_000):
+            if len(taken) == 5:
+                begun.set()
+                assert go_on.wait(60)
+            taken.append(item.place.line)
+            yield item
+
+    chunker: Chunker = Whole()  # type: ignore[assignment]
+    made = windows.windows_ahead(source(), "", chunker)
+    next(made)
+    assert begun.wait(60)
+    threading.Timer(0.2, go_on.set).start()
+    made.close()  # waits for the item that is being read
+    assert len(taken) == 6
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("windows")]
+
+
+def test_what_is_raised_where_windows_are_made_reaches_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "WINDOW_ITEMS", 4)
+
+    def source() -> Iterator[Pending]:
+        yield from items(6)
+        raise SourceError("the source is cut")
+
+    chunker: Chunker = Whole()  # type: ignore[assignment]
+    made = windows.windows_ahead(source(), "", chunker)
+    assert len(next(made).items) == 4
+    with pytest.raises(SourceError, match="the source is cut"):
+        next(made)

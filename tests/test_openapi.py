@@ -59,6 +59,12 @@ def test_every_route_is_described_with_its_errors() -> None:
                 assert {"404", "409", "413", "422", "503"} <= set(operation["responses"])
 
 
+@pytest.mark.parametrize("shape", ["CollectionAnswer", "ModelAnswer", "RecallAnswer", "MeasuredAnswer", "IndexAnswer"])
+def test_every_field_of_what_a_collection_holds_is_described(shape: str) -> None:
+    fields = in_file()["components"]["schemas"][shape]["properties"]
+    assert {name for name, field in fields.items() if not field.get("description")} == set()
+
+
 @pytest.mark.parametrize(
     ("model", "value"),
     [(model, example["value"]) for model, found in EXAMPLES for example in found.values()],

@@ -16,7 +16,9 @@ from indexes import clustered, first_try
 from support import Place, StandIn
 
 from indexer import config, models, query_log
-from indexer.ann import AnnIndex, Figure, IndexEntry, Passages, Queries, Rung, again, building
+from indexer.ann import AnnIndex, Figure, IndexEntry, Passages, again, building
+from indexer.ann.ladder import Rung
+from indexer.ann.passages import Queries
 from indexer.ann.tuning import measured
 from indexer.config import CollectionSettings
 from indexer.describe import describe

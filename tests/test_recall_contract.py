@@ -20,7 +20,9 @@ from starlette.testclient import TestClient
 from support import NAME, Place, StandIn, assert_tidy, prepared, publish_items, random_vectors
 
 from indexer import intake
-from indexer.ann import AnnIndex, Figure, Kind, Passages, Queries, Rung, building
+from indexer.ann import AnnIndex, Figure, Kind, Passages, building
+from indexer.ann.ladder import Rung
+from indexer.ann.passages import Queries
 from indexer.ann.tuning import measured
 from indexer.config import CollectionSettings
 from indexer.describe import describe

@@ -19,37 +19,29 @@ shares one copy.
 from indexer.ann.again import measured_again
 from indexer.ann.asking import Proposal, nearness, propose, without
 from indexer.ann.building import Aim, build, gathered
-from indexer.ann.choice import KINDS, Choice, Kind, choose, in_turn
-from indexer.ann.ladder import LIMITS, Figure, Frame, IndexEntry, Rung, effort_for, figure
-from indexer.ann.opened import AnnIndex, Candidates, Mask, open_index
-from indexer.ann.passages import Logged, Passages, Queries, nothing_logged
+from indexer.ann.choice import Choice, Kind, choose
+from indexer.ann.ladder import LIMITS, Figure, IndexEntry, effort_for
+from indexer.ann.opened import AnnIndex, open_index
+from indexer.ann.passages import Logged, Passages, nothing_logged
 from indexer.ann.tuning import to_fetch
 from indexer.ann.ways import Plan, plan
 
 __all__ = [
-    "KINDS",
     "LIMITS",
     "Aim",
     "AnnIndex",
-    "Candidates",
     "Choice",
     "Figure",
-    "Frame",
     "IndexEntry",
     "Kind",
     "Logged",
-    "Mask",
     "Passages",
     "Plan",
     "Proposal",
-    "Queries",
-    "Rung",
     "build",
     "choose",
     "effort_for",
-    "figure",
     "gathered",
-    "in_turn",
     "measured_again",
     "nearness",
     "nothing_logged",

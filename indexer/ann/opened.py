@@ -27,6 +27,9 @@ WORTH_THREADS = 1 << 23
 """Multiplications, some milliseconds of them: of fewer one thread has done all, before a busy machine has let others
 begin."""
 
+EFFORTS_KEPT = 256
+"""Efforts of which it is remembered what FAISS has to know: few are asked for again and again, but there may be any."""
+
 Mask = npt.NDArray[np.bool_]
 Candidates = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
@@ -88,10 +91,13 @@ class AnnIndex:
     def _for(self, effort: int, mask: Mask | None) -> Any:
         if mask is not None:
             return self._for_mask(mask)
-        if effort not in self._parameters:
+        made = self._parameters.get(effort)
+        if made is None:
             made = faiss.SearchParametersHNSW(efSearch=effort) if self.walks else faiss.IVFSearchParameters(nprobe=1)
+            if len(self._parameters) >= EFFORTS_KEPT:
+                self._parameters.clear()
             self._parameters[effort] = made
-        return self._parameters[effort]
+        return made
 
     def _for_mask(self, mask: Mask) -> Any:
         """What FAISS has to know of a mask, as long as there is the mask: who keeps a filter asks with it again."""

@@ -15,7 +15,7 @@ one meaning:
 from indexer.filters.conditions import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES
 from indexer.filters.evaluate import Column, Mask, evaluate
 from indexer.filters.native import parse
-from indexer.filters.tree import And, Compare, Contains, Exists, Filter, Not, OneOf, Or, Order, Prefix, fields
+from indexer.filters.tree import And, Compare, Contains, Exists, Filter, Not, OneOf, Or, Order, Prefix
 
 __all__ = [
     "MAX_CONDITIONS",
@@ -34,6 +34,5 @@ __all__ = [
     "Order",
     "Prefix",
     "evaluate",
-    "fields",
     "parse",
 ]

@@ -86,14 +86,3 @@ class Prefix:
 
     field: str
     text: str
-
-
-def fields(filter: Filter) -> set[str]:
-    """The columns that evaluating the filter needs; `id` among them where it is asked for."""
-    match filter:
-        case And(parts) | Or(parts):
-            return set().union(*map(fields, parts))
-        case Not(part):
-            return fields(part)
-        case _:
-            return {filter.field}

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from semantic_text_splitter import TextSplitter
 
 
+QUERIES = "queries"
+"""The space of a log's queries, which a model of this machine has embedded as queries."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """The identity of a vector space: two are the same space when every field is equal."""
@@ -41,7 +45,13 @@ class Fingerprint:
     normalised: bool
     """Whether vectors have length 1; always true today."""
     space: str = ""
-    """Of a model behind an API: the API's address, or what the configuration calls the space."""
+    """Of a model behind an API: the API's address, or what the configuration calls the space. Of one of this machine:
+    `queries`, where the embedding cache has those of a log; else nothing."""
+
+    @property
+    def of_queries(self) -> bool:
+        """Whether it is the space of a log's queries, in which no document is."""
+        return self.space == QUERIES and self.provider != "openai"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; a space that is empty is left out, as it is where there was no such field yet."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 
 from indexer.errors import ConfigurationError, StorageError
+from indexer.models import Fingerprint
 from indexer.models.cache_file import cache_file, forget_vanished, marks, remove, unfinished
 from indexer.storage import DatabaseFile
 
@@ -34,6 +35,12 @@ class ModelVectors:
     """The model's name or folder."""
     revision: str
     document_prompt: str
+    """Text put before every passage; before every query, where they are of queries."""
+    query_prompt: str
+    space: str
+    """Of a model behind an API: the API's address, or what the configuration calls the space."""
+    of_queries: bool
+    """Whether they are those of a `query_log`, with which indexes are tuned; else they are those of passages."""
     dimension: int
     numeric_path: str
     """What computed them: library, precision and kind of device."""
@@ -131,9 +138,19 @@ def _remove_some(file: DatabaseFile, model: str | None, pinned: bool) -> int:
 
 def _models(connection: sqlite3.Connection) -> Iterator[ModelVectors]:
     for fingerprint, path, count in connection.execute(_BY_MODEL).fetchall():
-        values = orjson.loads(fingerprint)
-        fields = {key: values[key] for key in ("name", "revision", "document_prompt", "dimension")}
-        yield ModelVectors(**fields, numeric_path=path, vectors=count, bytes=count * values["dimension"] * 4)
+        of = Fingerprint(**orjson.loads(fingerprint))
+        yield ModelVectors(
+            name=of.name,
+            revision=of.revision,
+            document_prompt=of.document_prompt,
+            query_prompt=of.query_prompt,
+            space="" if of.of_queries else of.space,
+            of_queries=of.of_queries,
+            dimension=of.dimension,
+            numeric_path=path,
+            vectors=count,
+            bytes=count * of.dimension * 4,
+        )
 
 
 def _pinned(connection: sqlite3.Connection, runs: Sequence[int]) -> int:
