@@ -7,7 +7,7 @@ none of it is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
@@ -114,7 +114,7 @@ class Content:
             later=refused.later,
         )
 
-    def batches(self) -> Iterator[list[Prepared] | Rows]:
+    def batches(self) -> Generator[list[Prepared] | Rows]:
         """All of it; raises BrakeRefused where the model refuses too much, or too much would be paid."""
         yield from self._embedded()
         if self.refusals.count:
@@ -218,7 +218,7 @@ def _same(pending: Pending, old: Found) -> bool:
     return bool((to_hashes([hash_content(pending.item)])[0] == contents[old.row]).all())
 
 
-def _timed(watch: Stopwatch, stage: str, source: Iterator[T]) -> Iterator[T]:
+def _timed(watch: Stopwatch, stage: str, source: Iterator[T]) -> Generator[T]:
     """The same, the time it takes to make each counted as that stage; what was handed over is not held."""
     while True:
         with watch.stage(stage):

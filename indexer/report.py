@@ -112,7 +112,7 @@ class Report:
     segments: SegmentCounts
     bytes: ByteCounts
     seconds: Mapping[str, float]
-    """By stage, and `total`."""
+    """By stage, and `total`. What is done beside another stage counts only as far as it was waited for."""
     peak_rss_bytes: int
     paid: Paid
     numeric_path: str | None

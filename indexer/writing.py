@@ -3,13 +3,16 @@
 Nobody refers to a segment before a manifest does, so that a half-written one is only a leftover. Until one is full,
 nothing is held of it, see `aside`; it is closed at a size that bounds what is held then: some 100 bytes for each item
 while its look-up is sorted, and of its index all of a graph, about three quarters of what its vectors take, or of 4-bit
-codes, a thirty-second; an exact one is written as it is made. The format is specified in `segment`.
+codes, a thirty-second; an exact one is written as it is made. A batch is written by a thread while the next is made, so
+that two are held then, and no more. The format is specified in `segment`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -118,18 +121,9 @@ class SegmentWriter:
         for file in (self._hashes, self._passage_rows, self._item_file, self._vector_file):
             file.close()
 
-    @property
-    def full(self) -> bool:
-        """Whether the next items belong into another segment."""
-        return self._passages >= self._shape.most_passages
-
-    def add(self, prepared: Sequence[Prepared]) -> None:
+    def add(self, batch: Sequence[Prepared] | Rows) -> None:
         """Append items; no id may come twice."""
-        if prepared:
-            self.append(_rows(prepared, self._shape))
-
-    def append(self, rows: Rows) -> None:
-        """Append items in the form of the files; no id may come twice."""
+        rows = batch if isinstance(batch, Rows) else _rows(batch, self._shape)
         count = len(rows.ids)
         halves = [*rows.ids.T, *rows.contents.T]
         self._hashes.add(pa.record_batch([pa.array(np.ascontiguousarray(half)) for half in halves], schema=_HASHES))
@@ -233,28 +227,47 @@ def write_ann(
 
 
 def write_segments(
-    batches: Iterator[list[Prepared] | Rows],
+    batches: Generator[list[Prepared] | Rows],
     shape: SegmentShape,
     scratch: Path,
     folder: CollectionFolder,
     watch: Stopwatch,
     progress: Progress | None = None,
 ) -> list[SegmentEntry]:
-    """Write all batches as segments, in `scratch` first and under their final names when they are on disk."""
+    """Write all batches as segments, in `scratch` first and under their final names when they are on disk.
+
+    What is raised where one is written is raised here, once the next is made; its files are closed then, and so are the
+    batches.
+    """
     entries: list[SegmentEntry] = []
-    batch = next(batches, None)
-    while batch is not None:
-        id = f"{shape.number:06d}-{secrets.token_hex(4)}"
-        with SegmentWriter(scratch / id, shape) as writer:
-            while batch is not None:
-                with watch.stage("write"):
-                    writer.append(batch) if isinstance(batch, Rows) else writer.add(batch)
-                batch = None  # not held while the next is made, or the index built
-                batch = None if writer.full else next(batches, None)
-            with watch.stage("write"):
-                entries.append(_finish(writer, scratch, folder, progress))
+    with closing(batches):
         batch = next(batches, None)
+        while batch is not None:
+            id = f"{shape.number:06d}-{secrets.token_hex(4)}"
+            with SegmentWriter(scratch / id, shape) as writer, ThreadPoolExecutor(1, "writing") as thread:
+                passages, written = 0, None
+                while batch is not None:
+                    passages += _passages(batch)
+                    _wait(written, watch)
+                    written = thread.submit(writer.add, batch)
+                    batch = None  # not held once it is written, nor while the index is built
+                    batch = None if passages >= shape.most_passages else next(batches, None)
+                _wait(written, watch)
+                with watch.stage("write"):
+                    entries.append(_finish(writer, scratch, folder, progress))
+            batch = next(batches, None)
     return entries
+
+
+def _passages(batch: Sequence[Prepared] | Rows) -> int:
+    return len(batch.starts) if isinstance(batch, Rows) else sum(len(p.spans) for p in batch)
+
+
+def _wait(written: Future[None] | None, watch: Stopwatch) -> None:
+    """Until a batch is written; raises what that raised."""
+    if written is not None:
+        with watch.stage("write"):
+            written.result()
 
 
 def _finish(writer: SegmentWriter, scratch: Path, folder: CollectionFolder, progress: Progress | None) -> SegmentEntry:

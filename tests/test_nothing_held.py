@@ -35,13 +35,16 @@ class Whole:
         return [Span(0, len(text), 1)]
 
 
-def batches(count: int, seen: list[bool]) -> Iterator[list[Prepared]]:
-    """Some batches of ten; notes of each but the last whether it is still there when the next is wanted."""
+def gone(batch: weakref.ref[Batch]) -> bool:
+    gc.collect()
+    return batch() is None
+
+
+def batches(count: int) -> Iterator[list[Prepared]]:
+    """Some batches of ten, each made when the one before is not there any more, without the next being asked for."""
     last: weakref.ref[Batch] | None = None
     for number in range(count):
-        if last is not None:
-            gc.collect()
-            seen.append(last() is not None)
+        until(lambda last=last: last is None or gone(last), "a batch is let go of")
         vectors = random_vectors(np.random.default_rng(number), 10, 8)
         made = [Batch(prepared(f"{number}-{at}", vectors[at : at + 1]) for at in range(10))]
         last = weakref.ref(made[0])
@@ -51,13 +54,12 @@ def batches(count: int, seen: list[bool]) -> Iterator[list[Prepared]]:
 @pytest.mark.parametrize("most", [10, 25, 1000])
 def test_a_batch_that_is_written_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(writing, "SEGMENT_BYTES", most * 4 * 8)
-    folder, scratch, seen = collection_folder(tmp_path, "c"), tmp_path / "scratch", list[bool]()
+    folder, scratch = collection_folder(tmp_path, "c"), tmp_path / "scratch"
     folder.segments.mkdir(parents=True)
     scratch.mkdir()
-    timed = content._timed(Stopwatch(), "embed", batches(6, seen))
+    timed = content._timed(Stopwatch(), "embed", batches(6))
     entries = write_segments(timed, SegmentShape(1, {}, 8, store_text=True), scratch, folder, Stopwatch())
     assert sum(entry.items for entry in entries) == 60
-    assert seen == [False] * 5
 
 
 def items(count: int) -> Iterator[Pending]:
