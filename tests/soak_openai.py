@@ -139,6 +139,8 @@ def cached(cache: Path) -> frozenset[bytes]:
         return frozenset()
     connection = sqlite3.connect(f"file:{cache}?mode=ro", uri=True)
     try:
+        if len(connection.execute("SELECT 1 FROM sqlite_master WHERE name IN ('entries', 'vectors')").fetchall()) < 2:
+            return frozenset()  # it is being made
         return frozenset(row[0] for row in connection.execute("SELECT sha256 FROM entries JOIN vectors USING (id)"))
     finally:
         connection.close()

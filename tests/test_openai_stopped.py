@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,28 +43,33 @@ def server(tmp_path: Path) -> Iterator[OpenAIProcess]:
         yield running
 
 
-def started(folder: Path, server: OpenAIProcess, code: str, *arguments: str) -> subprocess.Popen[str]:
-    """A program with four texts a request."""
-    return subprocess.Popen(
+@contextmanager
+def started(folder: Path, server: OpenAIProcess, code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A program with four texts a request; it is killed where a test fails before it ends."""
+    with subprocess.Popen(
         [sys.executable, "-c", SMALL_REQUESTS + code, *arguments],
         cwd=folder,
         env={**os.environ, **variables(server)},
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_run_that_is_told_to_end_does_so_and_keeps_what_was_answered(tmp_path: Path, server: OpenAIProcess) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"id": text, "text": text} for text in TEXTS])
     config = CONFIGURATION.format(openai="", name="things", source='"rows.jsonl"')
     (tmp_path / "parecido.toml").write_text(config, encoding="utf-8")
-    command = started(tmp_path, server, COMMAND, "index", "--store", "store")
     cache = tmp_path / "store" / "embeddings.sqlite"
-    while len(cached(cache)) < 12:
-        assert command.poll() is None
-        time.sleep(0.05)
-    command.send_signal(signal.SIGTERM)
-    said = command.communicate(timeout=HELD / 5)[1]
+    with started(tmp_path, server, COMMAND, "index", "--store", "store") as command:
+        while len(cached(cache)) < 12:
+            assert command.poll() is None
+            time.sleep(0.05)
+        command.send_signal(signal.SIGTERM)
+        said = command.communicate(timeout=HELD / 5)[1]
     assert command.returncode == 143, said
     assert "SIGTERM" in said
     assert "Traceback" not in said
@@ -72,6 +78,6 @@ def test_a_run_that_is_told_to_end_does_so_and_keeps_what_was_answered(tmp_path:
 
 
 def test_a_process_ends_although_answers_are_outstanding(tmp_path: Path, server: OpenAIProcess) -> None:
-    process = started(tmp_path, server, LEFT, server.url)
-    said = process.communicate(timeout=HELD / 5)[1]
+    with started(tmp_path, server, LEFT, server.url) as process:
+        said = process.communicate(timeout=HELD / 5)[1]
     assert (process.returncode, said) == (0, "")
