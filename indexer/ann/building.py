@@ -3,7 +3,7 @@
 The kind that `choose` names first is built of all but a few items, and asked for what is nearest to these; where it
 finds enough they are added, and where it finds too little at every effort, the next kind is built, the exact one in the
 end, which needs no asking. Vectors are read block by block, and let go of, so that what is held is the index alone, and
-of the exact one not even that.
+of the exact one not even that. What a trial took is given back before anything is added.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from indexer.ann.opened import AnnIndex
 from indexer.ann.passages import Logged, Passages, let_go, nothing_logged, spread
 from indexer.ann.tuning import LEAST, measured
 from indexer.config import MEMORY_BUDGET
+from indexer.memory import give_back
 from indexer.stages import Advance, Progress, stage
 from indexer.storage import OutputFile
 from indexer.vectors import Vectors
@@ -79,6 +80,7 @@ def _tried(
     """An index of that kind, written; None where it finds too little, and then it is no longer held either."""
     if choice.kind in ("hnsw", "hnsw-sq8") and _hopeless(choice.kind, passages.vectors, recall):
         return None
+    give_back()
     index = _empty(choice.kind, passages.vectors)
     known, items = passages.held_out()
     queries = items.and_logged(aim.logged())
@@ -91,6 +93,7 @@ def _tried(
     )  # fmt: skip
     if not entry.finds(recall):
         return None
+    give_back()
     with _stage(progress, len(passages.vectors) - len(known.vectors)) as advance:
         _fill(index, passages.vectors[len(known.vectors) :], advance)
     return _written(index, entry, file)
